@@ -1,0 +1,65 @@
+import { chmod, mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { runCommand } from './command.ts';
+import { EmbeddedServerError } from './errors.ts';
+import type { ServerOwner } from './server-owner.ts';
+
+/** Everything the embedded server keeps, in one directory. */
+export interface DataDir {
+  readonly path: string;
+  readonly pgdata: string;
+  /** What the server prints. */
+  readonly logFile: string;
+  /** Port and password, for this process only (mode 0600). */
+  readonly accessFile: string;
+  readonly lockFile: string;
+  readonly membersDir: string;
+}
+
+/** Half-made clusters are called `<draftPrefix><random>`; whatever bears such a name may be removed under the lock. */
+export const draftPrefix = 'postgres.new-';
+
+const ourNames = /^(postgres|postgres\.log|postgres\.new-.*|access\.json.*|lock|members)$/;
+
+/** Makes the directory if there is none. Links in its path are resolved, so that all processes agree on its name. */
+export async function prepareDataDir(path: string): Promise<DataDir> {
+  const wanted = resolve(path);
+  const isRoot = process.getuid?.() === 0;
+  const firstMade = await mkdir(wanted, { recursive: true, mode: isRoot ? 0o755 : 0o700 });
+  if (isRoot) {
+    if (firstMade !== undefined) {
+      // A strict umask must not shut the server's user out of what we made ourselves.
+      for (let made = wanted; made.length >= firstMade.length; made = dirname(made)) await letThrough(made);
+    }
+    const [{ uid }, names] = [await stat(wanted), await readdir(wanted)];
+    // A directory with anything else in it is somebody's; its mode is not ours to change.
+    if (uid === 0 && names.every((name) => ourNames.test(name))) await letThrough(wanted);
+  }
+  const real = await realpath(wanted);
+  return {
+    path: real,
+    pgdata: join(real, 'postgres'),
+    logFile: join(real, 'postgres.log'),
+    accessFile: join(real, 'access.json'),
+    lockFile: join(real, 'lock'),
+    membersDir: join(real, 'members'),
+  };
+}
+
+/** Throws `data_dir_unreachable` if the server's user may not pass through the directories above the data. */
+export async function checkReachable(dataDir: DataDir, owner: ServerOwner | null): Promise<void> {
+  if (owner === null) return;
+  const { exitCode } = await runCommand('/bin/sh', ['-c', 'test -x "$1"', 'sh', dataDir.path], owner);
+  if (exitCode === 0) return;
+  throw new EmbeddedServerError(
+    'data_dir_unreachable',
+    `running as root, PostgreSQL runs as the system user "postgres" (uid ${owner.uid}), which cannot reach ${dataDir.path}. ` +
+      'Set SIGNALBOX_DATA_DIR to a directory that every user may pass through, for example under /var/lib, or set DATABASE_URL.',
+  );
+}
+
+/** Passing through without listing: what lies inside keeps its own modes. */
+async function letThrough(directory: string): Promise<void> {
+  const { mode } = await stat(directory);
+  if ((mode & 0o011) !== 0o011) await chmod(directory, (mode & 0o777) | 0o011);
+}
