@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Binaries, locateEmbeddedBinaries } from '../../src/store/embedded/binaries.ts';
@@ -25,9 +25,10 @@ export async function startDebian15(): Promise<RunningServer> {
 }
 
 async function startLocal(name: string, binaries: Binaries): Promise<RunningServer> {
-  await removeLeftOver(name, binaries);
+  const place = await fastPlace();
+  await removeLeftOver(place, name, binaries);
   const mine = `${prefix}${name}-${process.pid}-${await processStart(process.pid)}`;
-  const dataDir = join(tmpdir(), mine);
+  const dataDir = join(place, mine);
   const server = await openServer(binaries, { dataDir, log: () => undefined, postgresSettings: testSettings });
   return {
     adminUrl: server.url,
@@ -38,13 +39,24 @@ async function startLocal(name: string, binaries: Binaries): Promise<RunningServ
   };
 }
 
+/**
+ * Memory where there is enough of it, else the temporary directory. Cloning a database is a matter of 300 small files:
+ * measured 8 ms in memory, 330 ms on a slow disk.
+ */
+async function fastPlace(): Promise<string> {
+  const memory = '/dev/shm';
+  const found = await statfs(memory).catch(() => null);
+  // Containers often have 64 MB there; a run with all its databases takes a few hundred.
+  return found !== null && found.bavail * found.bsize > 4 * 2 ** 30 ? memory : tmpdir();
+}
+
 /** A run that was killed left its server running: joining and leaving it stops it. */
-async function removeLeftOver(name: string, binaries: Binaries): Promise<void> {
-  for (const entry of await readdir(tmpdir())) {
+async function removeLeftOver(place: string, name: string, binaries: Binaries): Promise<void> {
+  for (const entry of await readdir(place)) {
     if (!entry.startsWith(`${prefix}${name}-`)) continue;
     const [pid, start] = entry.slice(`${prefix}${name}-`.length).split('-');
     if ((await processStart(Number(pid))) === start) continue;
-    const dataDir = join(tmpdir(), entry);
+    const dataDir = join(place, entry);
     try {
       const server = await openServer(binaries, { dataDir, log: () => undefined });
       if ((await server.leave()) !== 'stopped') continue;
