@@ -1,0 +1,52 @@
+-- Gives free places to the head of the line, at most p_max of them, and says what happened to whom. The line must be
+-- locked by an earlier statement of this transaction. It reads everything again on its own snapshots, so it may be
+-- called at any time: where nothing can move it changes nothing. Leases that ran out are ended first: an expired lease
+-- frees its slot for the line, never for a newcomer.
+create or replace function signalbox.advance_line(p_queue text, p_max integer default 100)
+returns setof signalbox_v1.decision
+language plpgsql
+as $$
+declare
+  v_line signalbox.lines;
+  v_slots record;
+  v_claim signalbox.waiting;
+  v_lease signalbox.leases;
+  v_listens_until timestamptz;
+  v_max_hold_ms bigint;
+  v_granted integer := 0;
+begin
+  select * into v_line from signalbox.lines n where n.queue = p_queue;
+  for v_lease in select * from signalbox.end_expired_leases(v_line, p_max) loop
+    if v_lease.queue is null then
+      continue;
+    elsif v_lease.end_state <> 'waiting' then
+      return next (null, 'ended', p_queue, v_lease.claim_id, signalbox.ended_lease_body(v_lease))::signalbox_v1.decision;
+    end if;
+  end loop;
+  if v_line.paused or v_line.concurrency_limit = 0 then
+    return;
+  end if;
+  if v_line.wide then
+    perform signalbox.return_delayed_slots(p_queue);
+  end if;
+  select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_queue;
+  while v_granted < p_max loop
+    v_slots := signalbox.count_slots(v_line);
+    exit when v_slots.taken >= v_line.concurrency_limit;
+    -- A waiting row is never updated, so the head found here is the row deleted below.
+    select * into v_claim from signalbox.waiting w
+      where w.queue = p_queue and w.kind = 'claim' order by w.priority desc, w.seq limit 1;
+    exit when not found;
+    delete from signalbox.waiting w where w.claim_id = v_claim.claim_id and w.queue = p_queue;
+    select h.listens_until into v_listens_until from signalbox.heard h
+      where h.queue = p_queue and h.claim_id = v_claim.claim_id;
+    perform signalbox.forget_heard(p_queue, v_claim.claim_id);
+    v_lease := signalbox.grant_slot(v_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
+      coalesce(v_listens_until > signalbox.clock(), false), v_max_hold_ms);
+    v_granted := v_granted + 1;
+    return next (null, 'held', p_queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
+  end loop;
+  if v_granted > 0 then
+    update signalbox.lines n set waiting = n.waiting - v_granted where n.queue = p_queue;
+  end if;
+end $$;

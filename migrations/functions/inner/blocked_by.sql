@@ -1,0 +1,22 @@
+-- The places of a line that are taken, and the first ten who hold them.
+create or replace function signalbox.blocked_by(
+  p_line signalbox.lines, out held bigint, out delayed bigint, out blocked_by jsonb
+)
+language plpgsql stable
+as $$
+declare
+  v_now timestamptz := signalbox.clock();
+begin
+  select coalesce(jsonb_agg(jsonb_build_object('claim_id', l.claim_id, 'holder', l.holder, 'slot', l.slot,
+      'ttl_remaining_ms', signalbox.ms_until(l.expires_at, v_now)) order by l.slot), '[]')
+    into blocked_by
+    from (select l.* from signalbox.leases l where l.queue = p_line.queue and l.state = 'held'
+          order by l.slot limit 10) l;
+  if p_line.wide then
+    held := p_line.held;
+    delayed := 0;
+  else
+    select count(*) filter (where l.state = 'held'), count(*) filter (where l.free_after > v_now) into held, delayed
+      from signalbox.leases l where l.queue = p_line.queue;
+  end if;
+end $$;

@@ -1,0 +1,34 @@
+-- Cancel of one claim, under the line's lock; the caller advances the line afterwards. A held claim is only asked to stop.
+create or replace function signalbox.decide_cancel(p_line signalbox.lines, p_item integer, p_claim_id text)
+returns signalbox_v1.decision
+language plpgsql
+as $$
+declare
+  v_lease signalbox.leases := signalbox.find_lease(p_line, p_claim_id);
+  v_claim signalbox.waiting;
+  v_ended jsonb;
+begin
+  if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
+    perform signalbox.end_expired_leases(p_line);
+    v_lease := signalbox.find_lease(p_line, p_claim_id);
+  end if;
+  if v_lease.state = 'held' and v_lease.offered then
+    v_lease := signalbox.end_lease(p_line, v_lease, 'cancelled', 'cancelled');
+    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_lease_body(v_lease));
+  elsif v_lease.state = 'held' then
+    update signalbox.leases l set release_requested = true
+      where l.queue = v_lease.queue and l.slot = v_lease.slot and l.fencing_token = v_lease.fencing_token
+      returning * into v_lease;
+    perform signalbox.record_event('lease.release_requested', p_line.queue, p_claim_id,
+      jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_lease.fencing_token));
+    return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease));
+  end if;
+  select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_line.queue;
+  if found then
+    perform signalbox.end_waiting(v_claim, 'cancelled', 'cancelled');
+    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id));
+  end if;
+  v_ended := signalbox.ended_claim_now(p_line, p_claim_id);
+  return (p_item, case when v_ended is null then 'claim_not_found' else 'already_ended' end, p_line.queue, p_claim_id,
+    v_ended);
+end $$;

@@ -1,0 +1,41 @@
+-- Ends leases of the queue whose time has run out. Statement 1 locks them (one that is being renewed right now is
+-- skipped and stays held), statement 2 decides from the locked rows alone. An offer that lapses for the first time puts
+-- its claim back at its old place.
+create or replace function signalbox.end_expired_leases(p_line signalbox.lines, p_max integer default 100)
+returns setof signalbox.leases
+language plpgsql
+as $$
+declare
+  v_slots integer[];
+  v_lease signalbox.leases;
+  v_lock_delay_ms integer;
+begin
+  select array_agg(s.slot) into v_slots from (
+    select l.slot from signalbox.leases l
+    where l.queue = p_line.queue and l.state = 'held' and l.expires_at <= signalbox.clock()
+    order by l.slot limit p_max for no key update skip locked) s;
+  if v_slots is null then
+    return;
+  end if;
+  select q.lock_delay_ms into v_lock_delay_ms from signalbox.queues q where q.queue = p_line.queue;
+  for v_lease in
+    select * from signalbox.leases l where l.queue = p_line.queue and l.slot = any(v_slots) order by l.slot
+  loop
+    if v_lease.offered and v_lease.lapsed_offers = 0 then
+      insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
+          metadata, enqueued_at)
+        values (v_lease.queue, v_lease.claim_id, v_lease.seq, v_lease.priority, v_lease.mode, v_lease.holder,
+          v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at);
+      insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
+        values (v_lease.queue, v_lease.claim_id, v_lease.acquired_at, v_lease.acquired_at)
+        on conflict (queue, claim_id) do nothing;
+      update signalbox.lines n set waiting = n.waiting + 1 where n.queue = v_lease.queue;
+      return next signalbox.end_lease(p_line, v_lease, 'waiting', 'expired', p_detail => 'offer_lapsed');
+    else
+      return next signalbox.end_lease(p_line, v_lease, 'expired',
+        case when v_lease.hold_until <= v_lease.expires_at then 'max_hold' else 'expired' end,
+        p_lock_delay_ms => case when v_lease.offered then 0 else v_lock_delay_ms end,
+        p_detail => case when v_lease.offered then 'offer_lapsed' end);
+    end if;
+  end loop;
+end $$;

@@ -1,0 +1,42 @@
+-- Ends one grant whose row this transaction has locked, or decides about under the line's lock: frees the slot (token
+-- and claim stay in the row), writes history and the event in the same commit. p_state 'waiting' ends the grant alone.
+create or replace function signalbox.end_lease(
+  p_line signalbox.lines, p_lease signalbox.leases, p_state text, p_reason text,
+  p_outcome text default null, p_lock_delay_ms integer default 0, p_actor text default null, p_detail text default null
+) returns signalbox.leases
+language plpgsql
+as $$
+declare
+  v_lease signalbox.leases;
+  v_now timestamptz := signalbox.clock();
+  v_free_after timestamptz := case when p_lock_delay_ms > 0
+    then least(v_now, p_lease.expires_at) + signalbox.ms(p_lock_delay_ms) end;
+begin
+  update signalbox.leases l set
+      state = 'free', ended_at = v_now, end_state = p_state, end_reason = p_reason, outcome = p_outcome,
+      offered = false, free_after = v_free_after,
+      next_free = case when p_line.wide and v_free_after is null
+        then (select n.free_head from signalbox.lines n where n.queue = p_line.queue) end
+    where l.queue = p_lease.queue and l.slot = p_lease.slot and l.state = 'held'
+      and l.fencing_token = p_lease.fencing_token
+    returning * into v_lease;
+  if not found then
+    return null;
+  end if;
+  if p_line.wide then
+    delete from signalbox.wide_slots w where w.queue = p_lease.queue and w.claim_id = p_lease.claim_id;
+    if v_free_after is null then
+      update signalbox.lines n set held = n.held - 1, free_head = v_lease.slot where n.queue = p_lease.queue;
+    end if;
+  end if;
+  insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
+      mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, detail)
+    values (v_lease.queue, v_lease.claim_id, v_lease.holder, p_state, p_reason, p_outcome, p_state <> 'waiting',
+      v_lease.slot, v_lease.fencing_token, v_lease.priority, v_lease.mode, v_lease.labels, v_lease.metadata,
+      v_lease.enqueued_at, v_lease.acquired_at, v_lease.expires_at, v_now, p_actor, p_detail);
+  perform signalbox.record_event(
+    case p_state when 'waiting' then 'offer.lapsed' else 'lease.' || p_state end, v_lease.queue, v_lease.claim_id,
+    jsonb_strip_nulls(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
+      v_lease.fencing_token, 'reason', p_reason, 'outcome', p_outcome, 'actor', p_actor, 'detail', p_detail)));
+  return v_lease;
+end $$;

@@ -1,0 +1,16 @@
+-- Puts slots whose lock delay has passed back on the free list of a wide queue.
+create or replace function signalbox.return_delayed_slots(p_queue text) returns void
+language plpgsql
+as $$
+declare
+  v_slot integer;
+begin
+  for v_slot in
+    select l.slot from signalbox.leases l
+    where l.queue = p_queue and l.state = 'free' and l.free_after <= signalbox.clock() order by l.slot
+  loop
+    update signalbox.leases l set free_after = null, next_free = n.free_head
+      from signalbox.lines n where n.queue = p_queue and l.queue = p_queue and l.slot = v_slot;
+    update signalbox.lines n set free_head = v_slot, held = n.held - 1 where n.queue = p_queue;
+  end loop;
+end $$;

@@ -1,0 +1,28 @@
+-- Ends what has run out in these queues and hands free places to their lines. Any replica may call it: it needs no
+-- leader. A line that somebody else holds is skipped. At most about p_max rows change; p_max decisions returned = call
+-- again.
+create or replace function signalbox_v1.advance(p_queues text[], p_max integer default 100)
+returns setof signalbox_v1.decision
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_queues text[];
+  v_queue text;
+  v_decision signalbox_v1.decision;
+  v_moved integer := 0;
+begin
+  perform signalbox.require_read_committed();
+  select array_agg(l.queue) into v_queues from (
+    select n.queue from signalbox.lines n where n.queue = any(p_queues)
+    order by n.queue for no key update skip locked) l;
+  foreach v_queue in array coalesce(v_queues, '{}') loop
+    exit when v_moved >= p_max;
+    for v_decision in select * from signalbox.advance_line(v_queue, p_max - v_moved) loop
+      v_moved := v_moved + 1;
+      return next v_decision;
+    end loop;
+  end loop;
+end $$;

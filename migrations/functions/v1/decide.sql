@@ -1,0 +1,103 @@
+-- The one deciding call: a batch of independent operations
+--   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms", "fresh"}
+--   {"op": "release", "queue", "claim_id", "fencing_token", "outcome"}
+--   {"op": "cancel",  "queue", "claim_id"}
+--   {"op": "break",   "queue", "claim_id", "reason", "actor"}
+-- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims.
+-- Within a queue endings come before acquires, each in the order given. A line that somebody else holds is skipped
+-- (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03 for the whole call). A bad item is a
+-- code, never an exception.
+create or replace function signalbox_v1.decide(p_items jsonb, p_wait boolean default false)
+returns setof signalbox_v1.decision
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_lines signalbox.lines[];
+  v_line signalbox.lines;
+  v_operation record;
+  v_queue text := null;
+  v_decision signalbox_v1.decision;
+  v_answered integer[] := '{}';
+  v_must_advance boolean := false;
+begin
+  perform signalbox.require_read_committed();
+
+  -- A poll of a waiting claim is heard and answered without the line's lock, unless its line could move. (Not where
+  -- lines are waited for: a heard row locked before a line is the wrong order.)
+  if not p_wait then
+    for v_decision in select * from signalbox.hear_waiting(p_items) loop
+      v_answered := v_answered || v_decision.item;
+      return next v_decision;
+    end loop;
+  end if;
+
+  -- Lock in this statement, decide in later ones: they see what was committed before the locks were granted.
+  if p_wait then
+    select array_agg(l.line) into v_lines from (
+      select n as line from signalbox.lines n
+      where n.queue in (select o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
+                        where o.place - 1 <> all(v_answered))
+      order by n.queue for no key update of n) l;
+  else
+    select array_agg(l.line) into v_lines from (
+      select n as line from signalbox.lines n
+      where n.queue in (select o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
+                        where o.place - 1 <> all(v_answered))
+      order by n.queue for no key update of n skip locked) l;
+  end if;
+
+  for v_operation in
+    select (o.n - 1)::integer as item, x.*
+    from jsonb_array_elements(p_items) with ordinality o(value, n),
+      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
+        mode text, labels jsonb, metadata jsonb, listen_ms integer, fresh boolean, fencing_token bigint, outcome text,
+        reason text, actor text)
+    where o.n - 1 <> all(v_answered)
+    order by x.queue collate "C", (x.op = 'acquire'), o.n
+  loop
+    if v_queue is distinct from v_operation.queue then
+      if v_must_advance then
+        return query select * from signalbox.advance_line(v_queue);
+        v_must_advance := false;
+      end if;
+      v_queue := v_operation.queue;
+      v_line := null;
+      select l.* into v_line from unnest(v_lines) l where l.queue = v_queue;
+    end if;
+    if v_line.queue is null then
+      return next (v_operation.item,
+        case when exists (select 1 from signalbox.lines n where n.queue = v_queue)
+          then 'line_busy' else 'queue_not_found' end,
+        v_queue, v_operation.claim_id, null)::signalbox_v1.decision;
+      continue;
+    end if;
+    if v_operation.op = 'acquire' then
+      if v_must_advance then
+        return query select * from signalbox.advance_line(v_queue);
+        v_must_advance := false;
+      end if;
+      return query select * from signalbox.decide_acquire(v_line, v_operation.item, v_operation.claim_id,
+        v_operation.holder, coalesce(v_operation.priority, 0), v_operation.ttl_ms, coalesce(v_operation.mode, 'wait'),
+        v_operation.labels, v_operation.metadata, coalesce(v_operation.listen_ms, 0),
+        coalesce(v_operation.fresh, false));
+    else
+      v_decision := case v_operation.op
+        when 'release' then signalbox.decide_release(v_line, v_operation.item, v_operation.claim_id,
+          v_operation.fencing_token, v_operation.outcome)
+        when 'cancel' then signalbox.decide_cancel(v_line, v_operation.item, v_operation.claim_id)
+        when 'break' then signalbox.decide_break(v_line, v_operation.item, v_operation.claim_id, v_operation.reason,
+          v_operation.actor)
+        else (v_operation.item, 'unknown_operation', v_queue, v_operation.claim_id, null)::signalbox_v1.decision end;
+      return next v_decision;
+      v_must_advance := v_must_advance
+        or v_decision.code in ('released', 'cancelled', 'broken', 'already_ended')
+          and exists (select 1 from signalbox.lines n where n.queue = v_queue and n.waiting > 0);
+    end if;
+  end loop;
+  if v_must_advance then
+    return query select * from signalbox.advance_line(v_queue);
+  end if;
+end $$;

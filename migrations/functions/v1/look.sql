@@ -1,0 +1,79 @@
+-- The present state of claims, [{"queue", "claim_id", "listen_ms"}], read without any line's lock. p_hear: the client of
+-- each claim asked just now, which keeps a waiting claim alive and makes an offer a full lease. Positions are exact among
+-- the first 10,000 of a line; behind them position_exact is false and position is a lower bound.
+create or replace function signalbox_v1.look(p_items jsonb, p_hear boolean default false)
+returns setof signalbox_v1.decision
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_item record;
+  v_line signalbox.lines;
+  v_lease signalbox.leases;
+  v_body jsonb;
+begin
+  if p_hear then
+    perform 1 from signalbox.heard h
+      join jsonb_to_recordset(p_items) as x(queue text, claim_id text) on x.queue = h.queue and x.claim_id = h.claim_id
+      order by h.queue, h.claim_id for no key update of h;
+    update signalbox.heard h set heard_at = signalbox.clock(),
+        listens_until = greatest(h.listens_until, signalbox.clock() + signalbox.ms(coalesce(x.listen_ms, 0)))
+      from jsonb_to_recordset(p_items) as x(queue text, claim_id text, listen_ms integer)
+      where h.queue = x.queue and h.claim_id = x.claim_id;
+  end if;
+
+  -- Every waiting claim asked about, each line read once for all of them.
+  return query
+    with items as materialized (
+      select (o.n - 1)::integer as item, o.value ->> 'queue' as queue, o.value ->> 'claim_id' as claim_id
+      from jsonb_array_elements(p_items) with ordinality o(value, n)),
+    wanted as materialized (
+      select i.item, w.queue, w.claim_id, w as claim
+      from items i join signalbox.waiting w on w.claim_id = i.claim_id and w.queue = i.queue),
+    lines as materialized (
+      select n as line, s.held, s.delayed, s.blocked_by
+      from (select distinct queue from wanted) d
+      join signalbox.lines n on n.queue = d.queue
+      cross join lateral signalbox.blocked_by(n) s),
+    places as (
+      select p.queue, p.claim_id, p.place
+      from lines l cross join lateral (
+        select w.queue, w.claim_id, row_number() over (order by w.priority desc, w.seq) as place
+        from signalbox.waiting w where w.queue = (l.line).queue and w.kind = 'claim'
+        order by w.priority desc, w.seq limit 10000) p)
+    select w.item, 'waiting', w.queue, w.claim_id,
+      signalbox.waiting_body(w.claim) || jsonb_build_object(
+        'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
+        'position_exact', p.place is not null, 'queue_depth', (l.line).waiting,
+        'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed),
+        'blocked_by', l.blocked_by)
+    from wanted w join lines l on (l.line).queue = w.queue
+    left join places p on p.queue = w.queue and p.claim_id = w.claim_id;
+
+  for v_item in
+    select (o.n - 1)::integer as item, o.value ->> 'queue' as queue, o.value ->> 'claim_id' as claim_id
+    from jsonb_array_elements(p_items) with ordinality o(value, n)
+  loop
+    select * into v_line from signalbox.lines n where n.queue = v_item.queue;
+    v_lease := signalbox.find_lease(v_line, v_item.claim_id);
+    if v_lease.state = 'held' then
+      if p_hear and v_lease.offered and v_lease.expires_at > signalbox.clock() then
+        v_lease := signalbox.accept_offer(v_lease);
+      end if;
+      return next (v_item.item, case when v_lease.expires_at > signalbox.clock() then 'held' else 'ended' end,
+        v_item.queue, v_item.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
+      continue;
+    end if;
+    continue when exists (
+      select 1 from signalbox.waiting w where w.claim_id = v_item.claim_id and w.queue = v_item.queue);
+    select signalbox.ended_claim(v_item.queue, v_item.claim_id,
+        coalesce((select q.claim_memory_ms from signalbox.queues q where q.queue = v_item.queue), 86400000))
+      into v_body;
+    return next (v_item.item,
+      case when v_body is not null then 'ended' when v_line.queue is null then 'queue_not_found'
+        else 'claim_not_found' end,
+      v_item.queue, v_item.claim_id, v_body)::signalbox_v1.decision;
+  end loop;
+end $$;

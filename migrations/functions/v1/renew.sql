@@ -1,0 +1,71 @@
+-- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms"}]. No line is locked; lease rows are, in (queue, slot)
+-- order, in a statement of their own, so that the new expiry counts from after any wait. Renewal succeeds while the row
+-- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
+create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_item record;
+  v_line signalbox.lines;
+  v_lease signalbox.leases;
+  v_settings signalbox.queues;
+  v_reason text;
+  v_now timestamptz;
+begin
+  perform signalbox.require_read_committed();
+  perform 1 from (
+    select l.queue, l.slot from jsonb_to_recordset(p_items) as x(queue text, claim_id text, fencing_token bigint)
+    join signalbox.leases l on l.queue = x.queue and l.claim_id = x.claim_id and l.fencing_token = x.fencing_token
+    join signalbox.lines n on n.queue = x.queue and not n.wide
+    where l.state = 'held'
+    union
+    select w.queue, w.slot from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
+    join signalbox.wide_slots w on w.queue = x.queue and w.claim_id = x.claim_id
+  ) s join signalbox.leases l on l.queue = s.queue and l.slot = s.slot
+  order by l.queue, l.slot for no key update of l;
+
+  for v_item in
+    select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
+      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer)
+  loop
+    select * into v_line from signalbox.lines n where n.queue = v_item.queue;
+    if not found then
+      return next (v_item.item, 'queue_not_found', v_item.queue, v_item.claim_id, null)::signalbox_v1.decision;
+      continue;
+    end if;
+    v_now := signalbox.clock();
+    v_lease := signalbox.find_lease(v_line, v_item.claim_id);
+    if v_lease.state = 'held' and v_lease.fencing_token = v_item.fencing_token
+      and (v_lease.hold_until is null or v_lease.hold_until > v_now) then
+      select * into v_settings from signalbox.queues q where q.queue = v_item.queue;
+      if v_item.ttl_ms > v_settings.max_ttl_ms then
+        return next (v_item.item, 'ttl_too_long', v_item.queue, v_item.claim_id,
+          jsonb_build_object('max_ttl_ms', v_settings.max_ttl_ms))::signalbox_v1.decision;
+        continue;
+      end if;
+      update signalbox.leases l
+        set renewed_at = v_now, ttl_ms = coalesce(v_item.ttl_ms, l.ttl_ms), offered = false,
+            expires_at = greatest(l.expires_at,
+              least(l.hold_until, v_now + signalbox.ms(coalesce(v_item.ttl_ms, l.ttl_ms))))
+        where l.queue = v_lease.queue and l.slot = v_lease.slot and l.state = 'held' and l.claim_id = v_item.claim_id
+          and l.fencing_token = v_item.fencing_token
+        returning * into v_lease;
+      if found then
+        return next (v_item.item, 'renewed', v_item.queue, v_item.claim_id,
+          signalbox.lease_body(v_lease))::signalbox_v1.decision;
+        continue;
+      end if;
+      v_lease := signalbox.find_lease(v_line, v_item.claim_id);
+    end if;
+    v_reason := case
+      when v_lease.fencing_token = v_item.fencing_token and v_lease.state = 'held' then 'max_hold'
+      when v_lease.fencing_token = v_item.fencing_token then v_lease.end_reason
+      else signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token) end;
+    return next (v_item.item,
+      case when v_reason is null then signalbox.mismatch_code(v_line, v_item.claim_id) else 'lease_lost' end,
+      v_item.queue, v_item.claim_id, jsonb_build_object('reason', v_reason))::signalbox_v1.decision;
+  end loop;
+end $$;

@@ -1,0 +1,20 @@
+-- Leader's chore: old rows of terms (all but the last 1,000) and replicas not heard for a day.
+create or replace function signalbox_v1.sweep_registers(p_leader text, p_epoch bigint) returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+as $$
+declare
+  v_terms integer;
+  v_replicas integer;
+begin
+  perform signalbox.require_term(p_leader, p_epoch);
+  delete from signalbox.terms t where t.epoch in (
+    select o.epoch from signalbox.terms o where o.epoch <= p_epoch - 1000 order by o.epoch limit 100);
+  get diagnostics v_terms = row_count;
+  delete from signalbox.replicas r where r.replica_id in (
+    select o.replica_id from signalbox.replicas o
+    where o.heard_at < signalbox.clock() - interval '1 day' order by o.replica_id limit 100);
+  get diagnostics v_replicas = row_count;
+  return v_terms + v_replicas;
+end $$;

@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import { ClaimId, FencingToken, HolderId, QueueName, plainText } from './ids.ts';
+
+export const ttlMsRange = { min: 1000, max: 86_400_000 } as const;
+export const waitMsMax = 60_000;
+export const metadataBytesMax = 8192;
+
+export const TtlMs = z.int().min(ttlMsRange.min).max(ttlMsRange.max).meta({ description: 'Length of a lease, in ms.' });
+export const WaitMs = z
+  .int()
+  .min(0)
+  .max(waitMsMax)
+  .meta({ description: 'How long to keep the request waiting, in ms.' });
+export const Priority = z.int().min(-1_000_000).max(1_000_000).meta({ description: 'Higher goes first; 0 is usual.' });
+export const Mode = z.enum(['wait', 'skip_if_busy', 'latest_only']).meta({
+  description:
+    'wait: join the line. skip_if_busy: 409 queue_busy and no claim. latest_only: end older waiting latest_only claims of the queue.',
+});
+export const Labels = z
+  .record(
+    plainText(63),
+    z
+      .string()
+      .max(200)
+      .refine((v) => v.isWellFormed() && !v.includes('\0'), 'must be plain text'),
+  )
+  .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels');
+
+function storable(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
+  if (Array.isArray(value)) return value.every(storable);
+  if (typeof value === 'object' && value !== null)
+    return Object.entries(value).every(([key, inner]) => storable(key) && storable(inner));
+  return true;
+}
+export const Metadata = z
+  .record(z.string(), z.json())
+  .refine((value) => storable(value), 'must not contain NUL characters or broken Unicode')
+  .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= metadataBytesMax, `at most ${metadataBytesMax} bytes`)
+  .meta({ description: `Any JSON object up to ${metadataBytesMax} bytes; returned as it is.` });
+
+export const AcquireBody = z.strictObject({
+  holder: HolderId,
+  claim_id: ClaimId.optional(),
+  priority: Priority.default(0),
+  ttl_ms: TtlMs.optional(),
+  wait_ms: WaitMs.default(0),
+  mode: Mode.default('wait'),
+  labels: Labels.default({}),
+  metadata: Metadata.default({}),
+});
+export type AcquireBody = z.infer<typeof AcquireBody>;
+
+export const Outcome = z.enum(['success', 'failure', 'cancelled']).meta({ description: 'What the holder reports.' });
+export const RenewBody = z.strictObject({ fencing_token: FencingToken, ttl_ms: TtlMs.optional() });
+export type RenewBody = z.infer<typeof RenewBody>;
+export const ReleaseBody = z.strictObject({ fencing_token: FencingToken, outcome: Outcome.optional() });
+export type ReleaseBody = z.infer<typeof ReleaseBody>;
+export const CancelBody = z.strictObject({});
+export const BreakBody = z.strictObject({ reason: plainText(1000), actor: plainText(200) });
+export type BreakBody = z.infer<typeof BreakBody>;
+
+const Instant = z.string().meta({ format: 'date-time', description: "By the database's clock." });
+const described = {
+  claim_id: ClaimId,
+  queue: QueueName,
+  holder: HolderId,
+  priority: z.int(),
+  mode: Mode,
+  labels: z.record(z.string(), z.string()),
+  metadata: z.record(z.string(), z.json()),
+  enqueued_at: Instant,
+};
+
+export const WaitingFor = z.enum([
+  'no_free_slot',
+  'behind_others',
+  'paused',
+  'limit_zero',
+  'lock_delay',
+  'other_queue',
+  'not_before',
+  'quarantine',
+]);
+export type WaitingFor = z.infer<typeof WaitingFor>;
+
+/** 200: a held lease. The holder's deadline = its own monotonic send time + waited_ms + ttl_remaining_ms − margin. */
+export const HeldClaim = z.object({
+  ...described,
+  state: z.literal('held'),
+  fencing_token: FencingToken,
+  slot: z.int(),
+  ttl_ms: z.int(),
+  ttl_remaining_ms: z.int(),
+  waited_ms: z.int(),
+  renew_after_ms: z.int(),
+  release_requested: z.boolean(),
+  acquired_at: Instant,
+  renewed_at: Instant,
+  expires_at: Instant,
+});
+export type HeldClaim = z.infer<typeof HeldClaim>;
+
+/** 202: a claim in line. `position` 1 = next; it may be one second old. */
+export const WaitingClaim = z.object({
+  ...described,
+  state: z.literal('waiting'),
+  ttl_ms: z.int(),
+  position: z.int(),
+  position_exact: z.boolean().meta({ description: 'false: more than 10,000 are ahead; position is a lower bound.' }),
+  ahead: z.int(),
+  queue_depth: z.int(),
+  waiting_for: WaitingFor,
+  blocked_by: z.array(z.object({ claim_id: z.string(), holder: z.string(), slot: z.int(), ttl_remaining_ms: z.int() })),
+  poll_after_ms: z.int(),
+});
+export type WaitingClaim = z.infer<typeof WaitingClaim>;
+
+/** An ended claim, as long as it is remembered. */
+export const EndedClaim = z.object({
+  ...described,
+  state: z.enum(['released', 'cancelled', 'expired', 'broken', 'superseded', 'dead']),
+  reason: z.string(),
+  outcome: z.string().nullable().optional(),
+  fencing_token: z.int().nullable().optional(),
+  slot: z.int().nullable().optional(),
+  acquired_at: Instant.nullable().optional(),
+  ended_at: Instant.nullable().optional(),
+  actor: z.string().nullable().optional(),
+  detail: z.string().nullable().optional(),
+});
+export type EndedClaim = z.infer<typeof EndedClaim>;
+
+export const RenewedLease = z.object({
+  claim_id: ClaimId,
+  queue: QueueName,
+  fencing_token: FencingToken,
+  slot: z.int(),
+  ttl_remaining_ms: z.int(),
+  waited_ms: z.int(),
+  renew_after_ms: z.int(),
+  release_requested: z.boolean(),
+  expires_at: Instant,
+});
+export type RenewedLease = z.infer<typeof RenewedLease>;
+
+export const ReleaseAnswer = z.object({ released: z.boolean(), reason: z.string().optional() });
+export type ReleaseAnswer = z.infer<typeof ReleaseAnswer>;
+
+export type ClaimView = HeldClaim | WaitingClaim | EndedClaim;

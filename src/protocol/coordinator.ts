@@ -1,0 +1,62 @@
+import type {
+  AcquireBody,
+  BreakBody,
+  ClaimView,
+  EndedClaim,
+  HeldClaim,
+  ReleaseAnswer,
+  ReleaseBody,
+  RenewBody,
+  RenewedLease,
+  WaitingClaim,
+} from './claims.ts';
+import type { ClaimId, FencingToken, QueueName } from './ids.ts';
+import type { OrchestratorView } from './orchestrator.ts';
+import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './queues.ts';
+
+/** How one call arrived. `receivedAtMs` is on the replica's monotonic clock; `signal` aborts when the client hangs up. */
+export interface CallContext {
+  readonly receivedAtMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The verbs a client may ask for, in the words of the HTTP contract. What a sane caller must handle comes back as a
+ * union by `state` or `kind`; everything that is a problem document is thrown as SignalboxError.
+ */
+export interface Coordinator {
+  acquire(queue: QueueName, body: AcquireBody, context: CallContext): Promise<HeldClaim | WaitingClaim>;
+  getClaim(queue: QueueName, claimId: ClaimId, waitMs: number, context: CallContext): Promise<ClaimView>;
+  renew(queue: QueueName, claimId: ClaimId, body: RenewBody, context: CallContext): Promise<RenewedLease>;
+  release(queue: QueueName, claimId: ClaimId, body: ReleaseBody, context: CallContext): Promise<ReleaseAnswer>;
+  cancel(queue: QueueName, claimId: ClaimId, context: CallContext): Promise<HeldClaim | EndedClaim>;
+  break(queue: QueueName, claimId: ClaimId, body: BreakBody, context: CallContext): Promise<EndedClaim>;
+  configureQueue(
+    queue: QueueName,
+    change: QueueSettingsChange,
+    options: { ifVersion: number | undefined; actor: string | undefined },
+  ): Promise<QueueDetail>;
+  getQueue(queue: QueueName): Promise<QueueDetail>;
+  listQueues(options: { prefix: string; cursor: string; limit: number }): Promise<QueuePage>;
+  deleteQueue(
+    queue: QueueName,
+    options: { force: boolean; ifVersion: number | undefined; actor: string | undefined },
+  ): Promise<void>;
+  checkToken(queue: QueueName, token: FencingToken, slot: number): Promise<TokenCheck>;
+  orchestrator(): Promise<OrchestratorView>;
+}
+
+/** What /readyz and /healthz report. */
+export interface Health {
+  /** Can this replica serve? Reaches a writable primary whose schema it knows. */
+  readiness(): Promise<
+    | { ready: true; details: Record<string, unknown> }
+    | {
+        ready: false;
+        code: 'database_unavailable' | 'database_timeout' | 'not_ready' | 'shutting_down';
+        detail: string;
+      }
+  >;
+  /** Is the process itself well? Never depends on the database. `leadership` says: follower, leader, or leader that could not renew. */
+  liveness(): { details: Record<string, unknown> };
+}

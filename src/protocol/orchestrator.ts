@@ -1,0 +1,45 @@
+import { z } from 'zod';
+
+const Instant = z.string().meta({ format: 'date-time' });
+
+export const OrchestratorView = z.object({
+  leader: z.string().nullable().meta({ description: 'replica_id of the leader; null = nobody leads now.' }),
+  epoch: z.int(),
+  acquired_at: Instant.nullable(),
+  renewed_at: Instant.nullable(),
+  expires_at: Instant.nullable(),
+  ttl_remaining_ms: z.int(),
+  last_sweep_at: Instant.nullable(),
+  replica_id: z.string().meta({ description: 'The replica that answers.' }),
+  terms: z.array(
+    z.object({
+      epoch: z.int(),
+      leader: z.string(),
+      started_at: Instant,
+      ended_at: Instant.nullable(),
+      end_reason: z.string().nullable(),
+    }),
+  ),
+  chores: z.array(
+    z.object({
+      chore: z.string(),
+      epoch: z.int(),
+      finished_at: Instant,
+      duration_ms: z.int(),
+      counts: z.record(z.string(), z.number()),
+      last_error: z.string().nullable(),
+      last_error_at: Instant.nullable(),
+    }),
+  ),
+  replicas: z.array(
+    z.object({
+      replica_id: z.string(),
+      version: z.string(),
+      url: z.string().nullable(),
+      started_at: Instant,
+      heard_at: Instant,
+      alive: z.boolean().meta({ description: 'Heard within the last 15 s.' }),
+    }),
+  ),
+});
+export type OrchestratorView = z.infer<typeof OrchestratorView>;

@@ -1,0 +1,99 @@
+import { z } from 'zod';
+import { TtlMs } from './claims.ts';
+import { QueueName } from './ids.ts';
+
+/** PUT keeps the value of absent fields; null where it is allowed means none. */
+export const QueueSettings = z.strictObject({
+  concurrency_limit: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .nullable()
+    .meta({ description: 'null = unlimited, 0 = nothing is granted, n = n places.' }),
+  paused: z.boolean().meta({ description: 'true: nothing is granted, claims wait.' }),
+  default_ttl_ms: TtlMs,
+  max_ttl_ms: TtlMs,
+  waiting_ttl_ms: TtlMs.meta({ description: 'A waiting claim whose client is silent for longer ends as expired.' }),
+  max_waiting: z.int().min(0).max(10_000_000).nullable().meta({ description: 'Longest line; null = no bound.' }),
+  max_hold_ms: z
+    .int()
+    .min(1000)
+    .max(2_592_000_000)
+    .nullable()
+    .meta({ description: 'Longest hold, renewals included; applies to grants made from then on; null = no bound.' }),
+  lock_delay_ms: z
+    .int()
+    .min(0)
+    .max(600_000)
+    .meta({ description: 'After an expired or broken lease its slot stays empty this long.' }),
+  claim_memory_ms: z
+    .int()
+    .min(1000)
+    .max(604_800_000)
+    .meta({ description: 'How long an ended claim id answers claim_ended before it counts as new.' }),
+});
+export const QueueSettingsChange = QueueSettings.partial();
+export type QueueSettingsChange = z.infer<typeof QueueSettingsChange>;
+
+const Instant = z.string().meta({ format: 'date-time' });
+
+export const QueueSummary = z.object({
+  queue: QueueName,
+  ...QueueSettings.shape,
+  held: z.int().meta({ description: 'Places taken, leases that ran out and are not ended yet included.' }),
+  waiting: z.int(),
+  draining: z.int().meta({ description: 'Holders above the limit; they finish, nobody new is granted meanwhile.' }),
+  oldest_wait_ms: z.int().nullable(),
+  version: z.int(),
+  auto_created: z.boolean(),
+  created_at: Instant,
+  updated_at: Instant,
+});
+export type QueueSummary = z.infer<typeof QueueSummary>;
+
+export const QueueDetail = QueueSummary.extend({
+  holders: z
+    .array(
+      z.object({
+        claim_id: z.string(),
+        holder: z.string(),
+        slot: z.int(),
+        fencing_token: z.int(),
+        ttl_remaining_ms: z.int(),
+        expired: z.boolean(),
+        release_requested: z.boolean(),
+        acquired_at: Instant,
+        expires_at: Instant,
+      }),
+    )
+    .meta({ description: 'The first 100 by slot.' }),
+  line: z
+    .array(
+      z.object({
+        claim_id: z.string(),
+        holder: z.string(),
+        position: z.int(),
+        priority: z.int(),
+        waiting_for: z.string(),
+        enqueued_at: Instant,
+      }),
+    )
+    .meta({ description: 'The first 10 in order.' }),
+});
+export type QueueDetail = z.infer<typeof QueueDetail>;
+
+export const QueuePage = z.object({
+  queues: z.array(QueueSummary),
+  next_cursor: z
+    .string()
+    .nullable()
+    .meta({ description: 'Goes into `cursor` for the next page; null = the last one.' }),
+});
+export type QueuePage = z.infer<typeof QueuePage>;
+
+export const TokenCheck = z.object({
+  current: z.boolean().meta({ description: 'An unexpired lease of this slot bears exactly this token.' }),
+  slot: z.int(),
+  newest_token: z.int().nullable().meta({ description: 'The newest token ever granted for this slot.' }),
+});
+export type TokenCheck = z.infer<typeof TokenCheck>;
