@@ -15,14 +15,14 @@ begin
       from signalbox.queues q where q.queue = p_line.queue;
     perform signalbox.end_lease(p_line, v_lease, 'broken', 'broken', p_lock_delay_ms => v_lock_delay_ms,
       p_actor => p_actor, p_detail => p_reason);
-    return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id));
+    return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;
   select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_line.queue;
   if found then
     perform signalbox.end_waiting(v_claim, 'broken', 'broken', p_actor, p_reason);
-    return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id));
+    return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;
   v_ended := signalbox.ended_claim_now(p_line, p_claim_id);
   return (p_item, case when v_ended is null then 'claim_not_found' else 'already_ended' end, p_line.queue, p_claim_id,
-    v_ended);
+    v_ended)::signalbox_v1.decision;
 end $$;

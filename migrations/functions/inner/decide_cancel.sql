@@ -14,21 +14,21 @@ begin
   end if;
   if v_lease.state = 'held' and v_lease.offered then
     v_lease := signalbox.end_lease(p_line, v_lease, 'cancelled', 'cancelled');
-    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_lease_body(v_lease));
+    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_lease_body(v_lease))::signalbox_v1.decision;
   elsif v_lease.state = 'held' then
     update signalbox.leases l set release_requested = true
       where l.queue = v_lease.queue and l.slot = v_lease.slot and l.fencing_token = v_lease.fencing_token
       returning * into v_lease;
     perform signalbox.record_event('lease.release_requested', p_line.queue, p_claim_id,
       jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_lease.fencing_token));
-    return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease));
+    return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
   end if;
   select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_line.queue;
   if found then
     perform signalbox.end_waiting(v_claim, 'cancelled', 'cancelled');
-    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id));
+    return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;
   v_ended := signalbox.ended_claim_now(p_line, p_claim_id);
   return (p_item, case when v_ended is null then 'claim_not_found' else 'already_ended' end, p_line.queue, p_claim_id,
-    v_ended);
+    v_ended)::signalbox_v1.decision;
 end $$;
