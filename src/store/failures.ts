@@ -1,0 +1,43 @@
+import pg from 'pg';
+
+/** What a failed statement means to its caller, by SQLSTATE and never by message. */
+export type FailureKind =
+  /** The statement did nothing; a row lock was not had in time, or a deadlock or serialisation failure was broken up. */
+  | 'contended'
+  /** The statement did not answer in time. Whether it took effect is unknown. */
+  | 'timeout'
+  /** The connection failed or was refused. Whether it took effect is unknown. */
+  | 'unavailable'
+  /** A write of the leader found another leader or epoch. */
+  | 'deposed'
+  /** Anything else: a mistake of this program. */
+  | 'defect';
+
+/** This client gave up waiting for an answer or for a connection. The connection is thrown away. */
+export class DatabaseTimeoutError extends Error {
+  readonly timeout: 'connect' | 'statement';
+
+  constructor(timeout: 'connect' | 'statement', afterMs: number) {
+    super(`the database did not answer within ${afterMs} ms (${timeout} timeout)`);
+    this.name = 'DatabaseTimeoutError';
+    this.timeout = timeout;
+  }
+}
+
+const contended = new Set(['55P03', '40P01', '40001', '57014']);
+
+export function failureKind(error: unknown): FailureKind {
+  if (error instanceof DatabaseTimeoutError) return error.timeout === 'connect' ? 'unavailable' : 'timeout';
+  if (error instanceof pg.DatabaseError && error.code !== undefined) {
+    const { code } = error;
+    if (code === 'SB001') return 'deposed';
+    if (contended.has(code)) return 'contended';
+    // 08 connection, 53 out of resources, 57P shutting down or starting, 25006 read-only (a standby), 25P03 idle session
+    // ended, 28 and 3D refused at login: all of them pass, or need an operator, but are no defect of the call.
+    if (/^(08|53|57P|28|3D)/.test(code) || code === '25006' || code === '25P03' || code === '25P04')
+      return 'unavailable';
+    return 'defect';
+  }
+  // Without SQLSTATE it came from the socket or the driver, not from the server.
+  return error instanceof Error && !(error instanceof TypeError) ? 'unavailable' : 'defect';
+}
