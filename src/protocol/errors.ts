@@ -11,6 +11,7 @@ export const errorCatalogue = {
   queue_not_found: { status: 404, title: 'No such queue' },
   claim_not_found: { status: 404, title: 'No such claim, or it ended longer ago than is remembered' },
   method_not_allowed: { status: 405, title: 'The route does not know this method' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
   queue_busy: { status: 409, title: 'No free place, and the caller does not wait' },
   claim_id_reused: { status: 409, title: 'The claim id belongs to another holder' },
   token_mismatch: { status: 409, title: 'The claim never had this fencing token' },

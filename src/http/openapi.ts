@@ -1,0 +1,198 @@
+import { z } from 'zod';
+import * as claims from '../protocol/claims.ts';
+import { type ErrorCode, errorCatalogue } from '../protocol/errors.ts';
+import { OrchestratorView } from '../protocol/orchestrator.ts';
+import { QueueDetail, QueuePage, QueueSettingsChange, QueueSummary, TokenCheck } from '../protocol/queues.ts';
+import type { Operation } from './operation.ts';
+import { ProblemDocument, problemMediaType } from './problem.ts';
+
+// Written here rather than by @fastify/swagger: that one makes every body required, knows no recursive zod schema,
+// and closes the answers (additionalProperties: false), which would forbid clients to accept our additions.
+
+type Json = Record<string, unknown>;
+
+/** A route as it was registered. The schemas are the ones requests are checked with. */
+export interface DocumentedRoute {
+  readonly method: string;
+  readonly url: string;
+  readonly operation: Operation;
+  readonly schema: {
+    readonly params?: z.ZodObject;
+    readonly querystring?: z.ZodObject;
+    readonly body?: z.ZodType;
+    readonly response?: Readonly<Record<string, z.ZodType>>;
+  };
+}
+
+const everyCall = [
+  'invalid_request',
+  'uri_too_long',
+  'headers_too_large',
+  'request_timeout',
+  'internal_error',
+] as const;
+const everyBody = ['invalid_json', 'body_too_large', 'unsupported_media_type'] as const;
+
+const bodies = {
+  AcquireBody: claims.AcquireBody,
+  RenewBody: claims.RenewBody,
+  ReleaseBody: claims.ReleaseBody,
+  BreakBody: claims.BreakBody,
+  QueueSettingsChange,
+};
+const answers = {
+  HeldClaim: claims.HeldClaim,
+  WaitingClaim: claims.WaitingClaim,
+  EndedClaim: claims.EndedClaim,
+  RenewedLease: claims.RenewedLease,
+  ReleaseAnswer: claims.ReleaseAnswer,
+  QueueSummary,
+  QueueDetail,
+  QueuePage,
+  TokenCheck,
+  OrchestratorView,
+  ProblemDocument,
+};
+const names = new Map<z.ZodType, string>(
+  [...Object.entries(bodies), ...Object.entries(answers)].map(([name, schema]) => [schema, name]),
+);
+
+/** All codes a route can answer with. */
+export function errorCodesOf({ operation, schema }: DocumentedRoute): ErrorCode[] {
+  const draining = operation.whileDraining === true && operation.id !== 'readiness' ? [] : (['shutting_down'] as const);
+  return [...new Set([...everyCall, ...(schema.body ? everyBody : []), ...operation.errors, ...draining])];
+}
+
+/** JSON Schema 2020-12 of a zod schema. Only z.json() is recursive in our protocol; it becomes a component. */
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
+  const json: Json = z.toJSONSchema(schema, {
+    io,
+    override: ({ zodSchema, jsonSchema: node }) => {
+      const isOpen = zodSchema._zod.def.type === 'object' && (zodSchema as z.ZodObject)._zod.def.catchall === undefined;
+      if (io === 'output' && isOpen) delete node.additionalProperties;
+      // What zod says about every integer, and says nothing.
+      if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
+      if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
+    },
+  });
+  delete json['$schema'];
+  delete json['$defs'];
+  return JSON.parse(JSON.stringify(json), (key, value: unknown) =>
+    key === '$ref' && typeof value === 'string' && value.startsWith('#/$defs/')
+      ? '#/components/schemas/JsonValue'
+      : value,
+  ) as Json;
+}
+
+function reference(schema: z.ZodType, io: 'input' | 'output'): Json {
+  const inner = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType) : schema;
+  const name = names.get(inner);
+  if (name !== undefined) return { $ref: `#/components/schemas/${name}` };
+  if (inner instanceof z.ZodUnion) return { oneOf: inner.options.map((option) => reference(option as z.ZodType, io)) };
+  return jsonSchema(inner, io);
+}
+
+function parameters(where: 'path' | 'query', schema: z.ZodObject | undefined): Json[] {
+  if (schema === undefined) return [];
+  const { properties = {}, required = [] } = jsonSchema(schema, 'input') as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...rest }]) => ({
+    name,
+    in: where,
+    required: required.includes(name),
+    ...(description === undefined ? {} : { description }),
+    schema: rest,
+  }));
+}
+
+const ifMatchParameter: Json = {
+  name: 'If-Match',
+  in: 'header',
+  required: false,
+  description: 'The ETag of a GET, or *: do nothing (412 version_mismatch) if the queue is another one by now.',
+  schema: { type: 'string', pattern: String.raw`^(\*|"[0-9]{1,15}")$` },
+};
+
+function problems(codes: readonly ErrorCode[]): Record<string, Json> {
+  const byStatus = Map.groupBy(codes, (code) => errorCatalogue[code].status);
+  return Object.fromEntries(
+    [...byStatus].map(([status, group]) => [
+      String(status),
+      {
+        description: group.map((code) => `\`${code}\`: ${errorCatalogue[code].title}.`).join(' '),
+        content: {
+          [problemMediaType]: {
+            schema: { $ref: '#/components/schemas/ProblemDocument', properties: { code: { enum: group } } },
+          },
+        },
+      },
+    ]),
+  );
+}
+
+function successes({ operation, schema }: DocumentedRoute): Record<string, Json> {
+  if (operation.textMediaType !== undefined)
+    return { 200: { description: 'OK', content: { [operation.textMediaType]: { schema: { type: 'string' } } } } };
+  return Object.fromEntries(
+    Object.entries(schema.response ?? {}).map(([status, answer]) => [
+      status,
+      {
+        description: status === '202' ? 'Waiting in line' : 'OK',
+        content: { 'application/json': { schema: reference(answer, 'output') } },
+      },
+    ]),
+  );
+}
+
+function operationObject(route: DocumentedRoute): Json {
+  const { operation, schema } = route;
+  const { id, summary, tag, bodyIsOptional = false, ifMatch = false } = operation;
+  return {
+    operationId: id,
+    summary,
+    tags: [tag],
+    parameters: [
+      ...parameters('path', schema.params),
+      ...parameters('query', schema.querystring),
+      ...(ifMatch ? [ifMatchParameter] : []),
+    ],
+    ...(schema.body && {
+      requestBody: {
+        required: !bodyIsOptional,
+        content: { 'application/json': { schema: reference(schema.body, 'input') } },
+      },
+    }),
+    responses: { ...successes(route), ...problems(errorCodesOf(route)) },
+  };
+}
+
+/** The OpenAPI 3.1 document of these routes, from the very schemas that check their requests. */
+export function openApiDocument(routes: readonly DocumentedRoute[], version: string): Json {
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = route.url.replace(/:([a-z_]+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationObject(route) };
+  }
+  const component =
+    (io: 'input' | 'output') =>
+    ([name, schema]: [string, z.ZodType]) =>
+      [name, jsonSchema(schema, io)] as const;
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'Signalbox',
+      version,
+      description: 'Many processes, any machine, share limited things safely, through Postgres.',
+    },
+    paths,
+    components: {
+      schemas: {
+        ...Object.fromEntries(Object.entries(bodies).map(component('input'))),
+        ...Object.fromEntries(Object.entries(answers).map(component('output'))),
+        JsonValue: { description: 'Any JSON value.' },
+      },
+    },
+  };
+}

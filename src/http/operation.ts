@@ -1,0 +1,58 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { ErrorCode } from '../protocol/errors.ts';
+
+/** What the OpenAPI document says about a route beyond its schemas. Every route of ours has one. */
+export interface Operation {
+  /** One of our verbs; the operationId. */
+  readonly id: string;
+  readonly summary: string;
+  readonly tag: 'claims' | 'queues' | 'orchestrator' | 'service';
+  /** Codes this call may answer with, apart from those of every call and of every call with a body. */
+  readonly errors: readonly ErrorCode[];
+  /** The body may be left out. */
+  readonly bodyIsOptional?: boolean;
+  /** The call honours If-Match. */
+  readonly ifMatch?: boolean;
+  /** Answers with text of this type in place of JSON. */
+  readonly textMediaType?: string;
+  /** Is answered also while the server drains. */
+  readonly whileDraining?: boolean;
+}
+
+/** What any call that reaches the database may meet. */
+export const databaseErrors = [
+  'database_unavailable',
+  'database_timeout',
+  'overloaded',
+  'not_ready',
+] as const satisfies readonly ErrorCode[];
+
+/** Our fastify: requests and answers are typed by zod. */
+export type HttpApp = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    operation?: Operation;
+  }
+  interface FastifyRequest {
+    /** When the headers had arrived, on the replica's monotonic clock. */
+    receivedAtMs: number;
+    /** The code of the problem document that answers, for the log. */
+    problemCode: string | undefined;
+    /** The summary of this request has been written. */
+    isSummarised: boolean;
+  }
+}

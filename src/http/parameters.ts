@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { SignalboxError } from '../protocol/errors.ts';
+import { ClaimId, QueueName } from '../protocol/ids.ts';
+
+/** A whole number written in digits only; `Number()` alone would take '', ' 5', '0x10' and '1e3' too. */
+export function inDigits<T extends z.ZodType>(schema: T) {
+  return z.preprocess((text) => (typeof text === 'string' && /^[0-9]{1,16}$/.test(text) ? Number(text) : text), schema);
+}
+
+/** `true` or `false`, nothing else. */
+export const Flag = z.preprocess((text) => (text === 'true' ? true : text === 'false' ? false : text), z.boolean());
+
+export const QueueParams = z.strictObject({ queue: QueueName });
+export const ClaimParams = z.strictObject({ queue: QueueName, claim_id: ClaimId });
+/** For calls that take no query parameters: any one is refused. */
+export const NoQuery = z.strictObject({});
+
+/** The entity tag of a queue's settings. */
+export function etagOf(version: number): string {
+  return `"${version}"`;
+}
+
+/**
+ * What If-Match asks for: a version, `any` for `*`, undefined without the header. One strong tag as `etagOf` makes it;
+ * weak ones, lists and anything else are 400 `invalid_request`.
+ */
+export function parseIfMatch(header: string | undefined): number | 'any' | undefined {
+  if (header === undefined) return undefined;
+  if (header === '*') return 'any';
+  const version = /^"([0-9]{1,15})"$/.exec(header)?.[1];
+  if (version !== undefined) return Number(version);
+  const message = 'must be one strong entity tag as a GET of the queue gives it, or *';
+  throw new SignalboxError('invalid_request', {
+    detail: `If-Match ${message}`,
+    extra: { errors: [{ in: 'headers', path: '/if-match', message }] },
+  });
+}

@@ -1,0 +1,52 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import type { Clock } from '../runtime/clock.ts';
+
+/** Told about every finished request. `route` is the pattern, never the path, so that it stays a small set. */
+export type ObserveRequest = (route: string, method: string, status: number, seconds: number) => void;
+
+/** nginx's number for a client that went before its answer; never sent, only written down. */
+export const clientClosedStatus = 499;
+export const unmatchedRoute = 'unmatched';
+
+const queueLengthMax = 200;
+
+function queueOf(request: FastifyRequest): string | undefined {
+  const queue = (request.params as { queue?: string } | null | undefined)?.queue;
+  return queue?.slice(0, queueLengthMax);
+}
+
+/**
+ * One line and one observation a request, whether it was answered or its client hung up first (status 499). 5xx is
+ * level error, 4xx info, the rest debug. Bodies, labels, query strings and claim ids are never logged.
+ */
+export function requestSummary({ log, clock, observe }: { log: Logger; clock: Clock; observe?: ObserveRequest }) {
+  function summarise(request: FastifyRequest, reply: FastifyReply, hungUp: boolean): void {
+    if (request.isSummarised) return;
+    request.isSummarised = true;
+    const status = hungUp ? clientClosedStatus : reply.raw.statusCode;
+    const route = request.routeOptions.url ?? unmatchedRoute;
+    const durationMs = clock.monotonicMs() - request.receivedAtMs;
+    observe?.(route, request.method, status, durationMs / 1000);
+    const level = status >= 500 ? 'error' : status >= 400 && !hungUp ? 'info' : 'debug';
+    if (!log.isLevelEnabled(level)) return;
+    const code = hungUp ? 'client_closed_request' : request.problemCode;
+    log[level](
+      {
+        method: request.method,
+        route,
+        status,
+        code,
+        duration_ms: Math.round(durationMs * 1000) / 1000,
+        queue: queueOf(request),
+      },
+      'request',
+    );
+  }
+
+  /** To be called once for every request, before anything is sent. */
+  return (request: FastifyRequest, reply: FastifyReply): void => {
+    reply.raw.once('finish', () => summarise(request, reply, false));
+    reply.raw.once('close', () => summarise(request, reply, true));
+  };
+}

@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import type { Coordinator } from '../../protocol/coordinator.ts';
+import { SignalboxError } from '../../protocol/errors.ts';
+import { FencingToken, type QueueName, plainText } from '../../protocol/ids.ts';
+import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../../protocol/queues.ts';
+import { type HttpApp, databaseErrors } from '../operation.ts';
+import { Flag, NoQuery, QueueParams, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
+
+const ListQuery = z.strictObject({
+  prefix: z
+    .string()
+    .regex(/^[A-Za-z0-9._:/@-]{0,200}$/, 'must be up to 200 characters of A-Z a-z 0-9 . _ : / @ -')
+    .default('')
+    .meta({ description: 'Only queues whose name begins so.' }),
+  cursor: z
+    .union([z.literal(''), plainText(1000)])
+    .default('')
+    .meta({ description: 'next_cursor of the page before.' }),
+  limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Queues on a page.' }),
+});
+const DeleteQuery = z.strictObject({
+  force: Flag.default(false).meta({ description: 'End its holders with reason broken.' }),
+});
+const CheckQuery = z.strictObject({
+  fencing_token: inDigits(FencingToken).meta({ description: 'The token to check.' }),
+  slot: inDigits(z.int().min(1).max(2_147_483_647)).default(1).meta({ description: 'The place it was granted for.' }),
+});
+const QueueDeleted = z.object({ deleted: z.literal(true) });
+
+/** `If-Match: *` asks only that the queue is there; a call that would make it must look first. */
+async function requireQueue(coordinator: Coordinator, queue: QueueName): Promise<void> {
+  try {
+    await coordinator.getQueue(queue);
+  } catch (error) {
+    if (error instanceof SignalboxError && error.code === 'queue_not_found')
+      throw new SignalboxError('version_mismatch', { detail: 'There is no such queue.', cause: error });
+    throw error;
+  }
+}
+
+/** Queues: settings, state, the list, and whether a token is the current one. */
+export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordinator }): void {
+  const queueUrl = '/v1/queues/:queue';
+
+  app.put(
+    queueUrl,
+    {
+      schema: { params: QueueParams, querystring: NoQuery, body: QueueSettingsChange, response: { 200: QueueDetail } },
+      config: {
+        operation: {
+          id: 'configureQueue',
+          summary: 'Make a queue or change its settings; absent fields keep their value.',
+          tag: 'queues',
+          errors: ['invalid_settings', 'version_mismatch', ...databaseErrors],
+          ifMatch: true,
+        },
+      },
+    },
+    async (request, reply) => {
+      const { queue } = request.params;
+      const ifMatch = parseIfMatch(request.headers['if-match']);
+      if (ifMatch === 'any') await requireQueue(coordinator, queue);
+      const ifVersion = ifMatch === 'any' ? undefined : ifMatch;
+      const detail = await coordinator.configureQueue(queue, request.body, { ifVersion, actor: undefined });
+      return reply.header('etag', etagOf(detail.version)).send(detail);
+    },
+  );
+
+  app.get(
+    queueUrl,
+    {
+      schema: { params: QueueParams, querystring: NoQuery, response: { 200: QueueDetail } },
+      config: {
+        operation: {
+          id: 'getQueue',
+          summary: 'Settings, holders and the head of the line.',
+          tag: 'queues',
+          errors: ['queue_not_found', ...databaseErrors],
+        },
+      },
+    },
+    async (request, reply) => {
+      const detail = await coordinator.getQueue(request.params.queue);
+      return reply.header('etag', etagOf(detail.version)).send(detail);
+    },
+  );
+
+  app.delete(
+    queueUrl,
+    {
+      schema: { params: QueueParams, querystring: DeleteQuery, response: { 200: QueueDeleted } },
+      config: {
+        operation: {
+          id: 'deleteQueue',
+          summary: 'Delete a queue nobody uses, or with force any.',
+          tag: 'queues',
+          errors: ['queue_not_found', 'queue_in_use', 'version_mismatch', ...databaseErrors],
+          ifMatch: true,
+        },
+      },
+    },
+    async (request) => {
+      const ifMatch = parseIfMatch(request.headers['if-match']);
+      await coordinator.deleteQueue(request.params.queue, {
+        force: request.query.force,
+        // `*` needs nothing more: deleting a queue that is not there fails anyway.
+        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        actor: undefined,
+      });
+      return { deleted: true as const };
+    },
+  );
+
+  app.get(
+    '/v1/queues',
+    {
+      schema: { querystring: ListQuery, response: { 200: QueuePage } },
+      config: {
+        operation: {
+          id: 'listQueues',
+          summary: 'The queues by name, in pages.',
+          tag: 'queues',
+          errors: [...databaseErrors],
+        },
+      },
+    },
+    async (request) => coordinator.listQueues(request.query),
+  );
+
+  app.get(
+    `${queueUrl}/check`,
+    {
+      schema: { params: QueueParams, querystring: CheckQuery, response: { 200: TokenCheck } },
+      config: {
+        operation: {
+          id: 'checkToken',
+          summary: 'Does a held lease bear exactly this token?',
+          tag: 'queues',
+          errors: ['queue_not_found', ...databaseErrors],
+        },
+      },
+    },
+    async (request) => {
+      const { fencing_token: token, slot } = request.query;
+      return coordinator.checkToken(request.params.queue, token, slot);
+    },
+  );
+}
