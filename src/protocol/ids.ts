@@ -1,7 +1,6 @@
 import { z } from 'zod';
 
 /** What PostgreSQL cannot store as text (NUL, half of a surrogate pair) and what breaks logs (control characters). */
-// eslint-disable-next-line no-control-regex -- the control characters are what is refused
 const controlCharacters = /[\u0000-\u001f\u007f]/;
 
 const nameForm = /^[A-Za-z0-9._:/@-]{1,200}$/;

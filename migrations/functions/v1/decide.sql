@@ -68,10 +68,8 @@ begin
       select l.* into v_line from unnest(v_lines) l where l.queue = v_queue;
     end if;
     if v_line.queue is null then
-      return next (v_operation.item,
-        case when exists (select 1 from signalbox.lines n where n.queue = v_queue)
-          then 'line_busy' else 'queue_not_found' end,
-        v_queue, v_operation.claim_id, null)::signalbox_v1.decision;
+      return next signalbox.undecided(v_operation.item, v_operation.op, v_queue, v_operation.claim_id,
+        v_operation.fencing_token);
       continue;
     end if;
     if v_operation.op = 'acquire' then

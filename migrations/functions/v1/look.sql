@@ -48,8 +48,10 @@ begin
         'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
         'position_exact', p.place is not null, 'queue_depth', (l.line).waiting,
         'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed),
-        'blocked_by', l.blocked_by)
+        'blocked_by', l.blocked_by,
+        'poll_after_ms', least(case when p.place = 1 then 1000 else 3000 end, q.waiting_ttl_ms / 3))
     from wanted w join lines l on (l.line).queue = w.queue
+    join signalbox.queues q on q.queue = w.queue
     left join places p on p.queue = w.queue and p.claim_id = w.claim_id;
 
   for v_item in

@@ -33,7 +33,9 @@ begin
   loop
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     if not found then
-      return next (v_item.item, 'queue_not_found', v_item.queue, v_item.claim_id, null)::signalbox_v1.decision;
+      v_reason := signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token);
+      return next (v_item.item, case when v_reason is null then 'queue_not_found' else 'lease_lost' end, v_item.queue,
+        v_item.claim_id, jsonb_build_object('reason', v_reason))::signalbox_v1.decision;
       continue;
     end if;
     v_now := signalbox.clock();

@@ -1,0 +1,158 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** One setting: where it comes from, what it may be, and why its default is what it is (the README's table is checked against this). */
+function wholeNumber(min: number, max: number, fallback: number) {
+  return z
+    .string()
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
+    .default(fallback);
+}
+
+function flag(fallback: boolean) {
+  return z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((value) => value === 'true')
+    .default(fallback);
+}
+
+const postgresUrl = z.string().regex(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// or postgresql:// URL');
+
+const Environment = z.strictObject({
+  DATABASE_URL: postgresUrl.optional(),
+  DATABASE_DIRECT_URL: postgresUrl.optional(),
+  SIGNALBOX_DATA_DIR: z.string().min(1).default('./.signalbox'),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: wholeNumber(0, 65_535, 8080),
+  SIGNALBOX_INSECURE: flag(false),
+  SIGNALBOX_PUBLIC_URL: z.url('must be a URL').optional(),
+  LEADER_LEASE_SECONDS: wholeNumber(1, 3600, 10),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  AUTO_CREATE_QUEUES: flag(true),
+  QUEUE_IDLE_SECONDS: wholeNumber(60, 31_536_000, 3600),
+  HISTORY_RETENTION_DAYS: wholeNumber(7, 3650, 8),
+  DATABASE_CONNECT_TIMEOUT_MS: wholeNumber(100, 60_000, 3000),
+  DATABASE_STATEMENT_TIMEOUT_MS: wholeNumber(500, 60_000, 10_000),
+  DATABASE_ROLE_TIMEOUTS: flag(true),
+  DATABASE_DECIDE_CONNECTIONS: wholeNumber(1, 50, 2),
+  DATABASE_CONTENDED_CONNECTIONS: wholeNumber(1, 50, 4),
+  DATABASE_RENEW_CONNECTIONS: wholeNumber(1, 50, 2),
+  DATABASE_READ_CONNECTIONS: wholeNumber(1, 50, 4),
+  BATCH_MAX: wholeNumber(1, 1000, 100),
+  PENDING_MAX: wholeNumber(1, 1_000_000, 10_000),
+  LINE_WAIT_MS: wholeNumber(250, 60_000, 5000),
+  HTTP_BODY_BYTES_MAX: wholeNumber(1024, 1_048_576, 65_536),
+  HTTP_CONNECTIONS_MAX: wholeNumber(1, 1_000_000, 10_000),
+  SHUTDOWN_GRACE_SECONDS: wholeNumber(1, 600, 10),
+});
+
+export interface Settings {
+  /** undefined = the embedded server. */
+  readonly databaseUrl: string | undefined;
+  readonly databaseDirectUrl: string | undefined;
+  readonly dataDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly publicUrl: string | undefined;
+  readonly leaderLeaseMs: number;
+  readonly logLevel: z.infer<typeof Environment>['LOG_LEVEL'];
+  readonly autoCreateQueues: boolean;
+  readonly queueIdleMs: number;
+  readonly historyRetentionDays: number;
+  readonly database: {
+    readonly connectTimeoutMs: number;
+    readonly statementTimeoutMs: number;
+    readonly roleTimeouts: boolean;
+    readonly connections: { decide: number; contended: number; renew: number; read: number };
+  };
+  readonly batchMax: number;
+  readonly pendingMax: number;
+  readonly lineWaitMs: number;
+  readonly http: { readonly bodyBytesMax: number; readonly connectionsMax: number };
+  readonly shutdownGraceMs: number;
+}
+
+/** Every problem of the settings at once, one line each. */
+export class SettingsError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`the settings are not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.name = 'SettingsError';
+    this.problems = problems;
+  }
+}
+
+/** The names of all settings, in the order of the README's table. */
+export const settingNames = Object.keys(Environment.shape);
+
+/**
+ * Reads the settings from an environment. Names of other programs are ignored; a name that begins with SIGNALBOX_ and is
+ * none of ours is a typo. An empty value counts as absent. Throws `SettingsError` with all problems.
+ */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const ours = Object.fromEntries(
+    Object.entries(environment).filter(
+      ([name, value]) => value !== undefined && value !== '' && (settingNames.includes(name) || isMisspelt(name)),
+    ),
+  );
+  const { data, error } = Environment.safeParse(ours);
+  const problems = (error?.issues ?? []).flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => `${key}: there is no such setting`)
+      : [`${issue.path.join('.')}: ${issue.message}`],
+  );
+  if (data === undefined) throw new SettingsError(problems);
+  if (!isLoopback(data.HOST) && !data.SIGNALBOX_INSECURE) {
+    problems.push(
+      `HOST: ${data.HOST} can be reached from other machines, and no token is configured. ` +
+        'Listen on 127.0.0.1, or set SIGNALBOX_INSECURE=true if something else guards the port.',
+    );
+  }
+  if (data.DATABASE_DIRECT_URL !== undefined && data.DATABASE_URL === undefined) {
+    problems.push('DATABASE_DIRECT_URL: set DATABASE_URL too; without it an embedded database is used');
+  }
+  if (problems.length > 0) throw new SettingsError(problems);
+  return Object.freeze({
+    databaseUrl: data.DATABASE_URL,
+    databaseDirectUrl: data.DATABASE_DIRECT_URL ?? data.DATABASE_URL,
+    dataDir: data.SIGNALBOX_DATA_DIR,
+    host: data.HOST,
+    port: data.PORT,
+    publicUrl: data.SIGNALBOX_PUBLIC_URL,
+    leaderLeaseMs: data.LEADER_LEASE_SECONDS * 1000,
+    logLevel: data.LOG_LEVEL,
+    autoCreateQueues: data.AUTO_CREATE_QUEUES,
+    queueIdleMs: data.QUEUE_IDLE_SECONDS * 1000,
+    historyRetentionDays: data.HISTORY_RETENTION_DAYS,
+    database: {
+      connectTimeoutMs: data.DATABASE_CONNECT_TIMEOUT_MS,
+      statementTimeoutMs: data.DATABASE_STATEMENT_TIMEOUT_MS,
+      roleTimeouts: data.DATABASE_ROLE_TIMEOUTS,
+      connections: {
+        decide: data.DATABASE_DECIDE_CONNECTIONS,
+        contended: data.DATABASE_CONTENDED_CONNECTIONS,
+        renew: data.DATABASE_RENEW_CONNECTIONS,
+        read: data.DATABASE_READ_CONNECTIONS,
+      },
+    },
+    batchMax: data.BATCH_MAX,
+    pendingMax: data.PENDING_MAX,
+    lineWaitMs: data.LINE_WAIT_MS,
+    http: { bodyBytesMax: data.HTTP_BODY_BYTES_MAX, connectionsMax: data.HTTP_CONNECTIONS_MAX },
+    shutdownGraceMs: data.SHUTDOWN_GRACE_SECONDS * 1000,
+  });
+}
+
+/** Variables with our prefix that tests and CI use on their own account. */
+const foreign = new Set(['SIGNALBOX_TEST_DOCKER', 'SIGNALBOX_URL']);
+
+function isMisspelt(name: string): boolean {
+  return name.startsWith('SIGNALBOX_') && !foreign.has(name);
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}

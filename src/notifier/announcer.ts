@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ReplicaId } from '../protocol/ids.ts';
+import type { Service } from '../runtime/service.ts';
+import type { Database } from '../store/database.ts';
+import type { ClaimKey } from '../store/decisions.ts';
+import { notify } from '../store/notifications.ts';
+import { encodeMoved, encodeResigned } from './messages.ts';
+
+export interface AnnouncerOptions {
+  readonly db: Database;
+  readonly replicaId: ReplicaId;
+  /** One NOTIFY gathers what happens in this time. */
+  readonly gatherMs?: number;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Tells other replicas which claims moved, one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is a
+ * hint: what is lost is found by the other replica's own watch within a second.
+ */
+export class Announcer implements Service {
+  readonly name = 'announcer';
+  readonly #options: AnnouncerOptions;
+  readonly #moved = new Map<string, ClaimKey>();
+  #sending: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(options: AnnouncerOptions) {
+    this.#options = options;
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Sends what is gathered, then takes no more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#sending;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  announceMoved(keys: readonly ClaimKey[]): void {
+    if (this.#stopped) return;
+    for (const key of keys) this.#moved.set(`${key.queue}\n${key.claim_id}`, key);
+    if (this.#moved.size > 0) this.#sending ??= this.#send();
+  }
+
+  /** The leader resigned: others need not wait to find out. */
+  async announceResigned(): Promise<void> {
+    await notify(this.#options.db, [encodeResigned(this.#options.replicaId)]).catch(this.#options.onError);
+  }
+
+  async #send(): Promise<void> {
+    while (this.#moved.size > 0) {
+      await sleep(this.#options.gatherMs ?? 10);
+      const keys = [...this.#moved.values()];
+      this.#moved.clear();
+      await notify(this.#options.db, encodeMoved(this.#options.replicaId, keys)).catch(this.#options.onError);
+    }
+    this.#sending = undefined;
+  }
+}

@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ReplicaId } from '../protocol/ids.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import type { Service } from '../runtime/service.ts';
+import type { Database } from '../store/database.ts';
+import { listen, notify } from '../store/notifications.ts';
+import { decode, encodeProbe, type Message } from './messages.ts';
+
+export interface ListenerOptions {
+  readonly db: Database;
+  /** Never through a transaction pooler. */
+  readonly directUrl: string;
+  readonly replicaId: ReplicaId;
+  readonly onMessage: (message: Message) => void;
+  /** `works` false: notifications do not arrive; waiters are woken by polls alone. */
+  readonly onState: (state: { readonly works: boolean; readonly error?: unknown }) => void;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * One LISTEN connection on the direct URL. Each connection is tested with a notification to itself; one that hears
+ * nothing (a pooler in between) is given up and tried again later. Losing it costs latency, never correctness.
+ */
+export class Listener implements Service {
+  readonly name = 'listener';
+  readonly #options: ListenerOptions;
+  #abort: AbortController | undefined;
+  #loop: Promise<void> = Promise.resolve();
+  #works = false;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+  }
+
+  /** Whether notifications arrive now. */
+  get works(): boolean {
+    return this.#works;
+  }
+
+  start(): Promise<void> {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      this.#loop = this.#run(this.#abort.signal);
+    }
+    return Promise.resolve();
+  }
+
+  async stop(): Promise<void> {
+    this.#abort?.abort();
+    this.#abort = undefined;
+    await this.#loop;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        await this.#listenUntilLost(signal, () => (failures = 0));
+        this.#setState(false);
+      } catch (error) {
+        this.#setState(false, error);
+      }
+      // Ends early when stopped.
+      await sleep(backoffMs(failures, { firstMs: 500, maxMs: 15_000 }), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #listenUntilLost(signal: AbortSignal, onWorking: () => void): Promise<void> {
+    const { db, directUrl, replicaId, onMessage, timeoutMs = 2000 } = this.#options;
+    const probe = `${replicaId} ${performance.now()}`;
+    let heardProbe: () => void = () => undefined;
+    const probeHeard = new Promise<'heard'>((resolve) => {
+      heardProbe = () => resolve('heard');
+    });
+    await using connection = await listen(
+      directUrl,
+      (payload) => {
+        const message = decode(payload);
+        if (message === undefined) return;
+        if ('probe' in message) {
+          if (message.probe === probe) heardProbe();
+        } else if (message.from !== replicaId) onMessage(message);
+      },
+      { connectTimeoutMs: timeoutMs },
+    );
+    const stopped = new Promise<'stopped'>((resolve) => {
+      signal.addEventListener('abort', () => resolve('stopped'), { once: true });
+    });
+    await notify(db, [encodeProbe(replicaId, probe)]);
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const tested = await Promise.race([
+      probeHeard,
+      stopped,
+      new Promise<'silent'>((resolve) => {
+        deadline.addEventListener('abort', () => resolve('silent'), { once: true });
+      }),
+    ]);
+    if (tested === 'stopped') return;
+    if (tested === 'silent') throw new Error('LISTEN hears nothing: is DATABASE_DIRECT_URL a transaction pooler?');
+    onWorking();
+    this.#setState(true);
+    // A peer that vanished without a word is found by asking.
+    while (!signal.aborted) {
+      const pause = sleep(10_000, 'probe' as const, { signal }).catch(() => 'stopped' as const);
+      const next = await Promise.race([connection.closed.then(() => 'closed' as const), pause]);
+      if (next !== 'probe') return;
+      await connection.probe();
+    }
+  }
+
+  #setState(works: boolean, error?: unknown): void {
+    const changed = this.#works !== works;
+    this.#works = works;
+    if (changed || error !== undefined) this.#options.onState({ works, error });
+  }
+}

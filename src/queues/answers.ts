@@ -1,0 +1,91 @@
+import type { Arrival } from '../notifier/waiting-room.ts';
+import type { EndedClaim, HeldClaim, WaitingClaim } from '../protocol/claims.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+import type { Decision } from '../store/decisions.ts';
+
+/**
+ * A lease as the holder gets it. `waited_ms` is rounded down: the holder adds it to its own send time, and must never
+ * believe in a later deadline than the database's.
+ */
+export function heldClaim({ decision, sentAtMs }: Arrival, receivedAtMs: number): HeldClaim {
+  return { ...withoutOffered(decision), waited_ms: Math.max(0, Math.floor(sentAtMs - receivedAtMs)) } as unknown as HeldClaim;
+}
+
+export function waitingClaim({ decision }: Arrival): WaitingClaim {
+  return bodyOf(decision) as unknown as WaitingClaim;
+}
+
+export function endedClaim({ decision }: Arrival): EndedClaim {
+  return withoutOffered(decision) as unknown as EndedClaim;
+}
+
+/** The refusals of every verb, as they leave. `subject` makes the detail readable. */
+export function refusal(decision: Decision): Error {
+  const body = decision.body ?? {};
+  const claim = `Claim ${decision.claim_id ?? ''} of queue ${decision.queue}`;
+  switch (decision.code) {
+    case 'queue_not_found':
+      return new SignalboxError('queue_not_found', { detail: `There is no queue ${decision.queue}.` });
+    case 'claim_not_found':
+      return new SignalboxError('claim_not_found', { detail: `${claim} is not known.` });
+    case 'claim_id_reused':
+      return new SignalboxError('claim_id_reused', { detail: `${claim} belongs to another holder.` });
+    case 'token_mismatch':
+      return new SignalboxError('token_mismatch', { detail: `${claim} never had this fencing token.` });
+    case 'queue_busy':
+      return new SignalboxError('queue_busy', { detail: `Queue ${decision.queue} has no free place.` });
+    case 'queue_full':
+      return new SignalboxError('queue_full', {
+        detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'])}.`,
+        retryAfterMs: 5000,
+      });
+    case 'ttl_too_long':
+      return new SignalboxError('ttl_too_long', {
+        detail: `ttl_ms is above max_ttl_ms ${String(body['max_ttl_ms'])} of queue ${decision.queue}.`,
+        extra: { max_ttl_ms: body['max_ttl_ms'] },
+      });
+    case 'ended':
+    case 'claim_ended':
+      return new SignalboxError('claim_ended', {
+        detail: `${claim} has ended: ${String(body['state'])} (${String(body['reason'])}).`,
+        extra: pick(body, ['claim_id', 'queue', 'state', 'reason', 'outcome', 'fencing_token', 'ended_at', 'detail']),
+      });
+    case 'lease_lost':
+      return new SignalboxError('lease_lost', {
+        detail: `The lease of claim ${decision.claim_id ?? ''} in queue ${decision.queue} is over: ${String(body['reason'])}.`,
+        extra: { reason: body['reason'] },
+      });
+    case 'queue_in_use':
+      return new SignalboxError('queue_in_use', {
+        detail: `Queue ${decision.queue} has ${String(body['held'])} holders and ${String(body['waiting'])} waiting claims.`,
+        extra: body,
+      });
+    case 'version_mismatch':
+      return new SignalboxError('version_mismatch', {
+        detail: `Queue ${decision.queue} is at version ${JSON.stringify(body['version'])}.`,
+        extra: body,
+      });
+    case 'invalid_settings':
+      return new SignalboxError('invalid_settings', { detail: String(body['detail']) });
+    case 'line_busy':
+      return new SignalboxError('overloaded', { retryAfterMs: 1000 });
+    default:
+      return new Error(`unexpected decision ${decision.code} about ${claim}`);
+  }
+}
+
+function bodyOf(decision: Decision): Readonly<Record<string, unknown>> {
+  if (decision.body === null) throw new Error(`decision ${decision.code} came without a body`);
+  return decision.body;
+}
+
+/** Whether a grant was an offer is between the replica and the database: whoever reads it here has been heard. */
+function withoutOffered(decision: Decision): Record<string, unknown> {
+  const body = { ...bodyOf(decision) };
+  delete body['offered'];
+  return body;
+}
+
+function pick(body: Readonly<Record<string, unknown>>, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(keys.filter((key) => body[key] != null).map((key) => [key, body[key]]));
+}

@@ -1,0 +1,54 @@
+import type { Arrival } from '../notifier/waiting-room.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Database } from '../store/database.ts';
+import { type ClaimKey, type Decision, type RenewOperation, look, renew } from '../store/decisions.ts';
+import { failureKind } from '../store/failures.ts';
+import { Batcher } from './batcher.ts';
+import { databaseProblem } from './database-problem.ts';
+
+export interface DeskOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly batchMax: number;
+  readonly pendingMax: number;
+}
+
+/** Reads of claims whose client asked: they are heard by it. All of one turn go out as one call. */
+export function createLookDesk({ db, ...options }: DeskOptions): Batcher<ClaimKey, Arrival> {
+  return createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: true }) });
+}
+
+/** Renewals, on connections of their own: they are never behind decisions. */
+export function createRenewDesk({ db, ...options }: DeskOptions): Batcher<RenewOperation, Arrival> {
+  return createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) });
+}
+
+interface CallOptions<Item> extends Omit<DeskOptions, 'db'> {
+  readonly call: (items: readonly Item[]) => Promise<readonly Decision[]>;
+}
+
+/** A batch that met a lock or a deadlock did nothing; then each item is tried alone, once. */
+function createDesk<Item>({ call, clock, batchMax, pendingMax }: CallOptions<Item>): Batcher<Item, Arrival> {
+  const run = async (items: readonly Item[], sentAtMs: number): Promise<readonly (Arrival | Promise<Arrival>)[]> => {
+    try {
+      return sorted(items.length, await call(items), sentAtMs);
+    } catch (error) {
+      if (failureKind(error) !== 'contended' || items.length === 1) throw databaseProblem(error);
+      return items.map(async (item) => {
+        const [arrival] = await run([item], clock.monotonicMs());
+        if (arrival === undefined) throw new Error('the database did not answer');
+        return arrival;
+      });
+    }
+  };
+  return new Batcher({ clock, run, batchMax, inFlightMax: 2, pendingMax });
+}
+
+function sorted(count: number, decisions: readonly Decision[], sentAtMs: number): Arrival[] {
+  const arrivals: Arrival[] = [];
+  for (const decision of decisions) if (decision.item !== null) arrivals[decision.item] = { decision, sentAtMs };
+  for (let item = 0; item < count; item++) {
+    if (arrivals[item] === undefined) throw new Error(`no answer for item ${item}`);
+  }
+  return arrivals;
+}

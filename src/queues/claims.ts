@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import type { Arrival, WaitingRoom } from '../notifier/waiting-room.ts';
+import type {
+  AcquireBody,
+  BreakBody,
+  ClaimView,
+  EndedClaim,
+  HeldClaim,
+  ReleaseAnswer,
+  ReleaseBody,
+  RenewBody,
+  RenewedLease,
+  WaitingClaim,
+} from '../protocol/claims.ts';
+import type { CallContext } from '../protocol/coordinator.ts';
+import type { ClaimId, QueueName } from '../protocol/ids.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
+import { endedClaim, heldClaim, refusal, waitingClaim } from './answers.ts';
+import type { Batcher } from './batcher.ts';
+import type { DecisionDesk } from './decision-desk.ts';
+
+/**
+ * How far ahead a connected client counts as listening. The replica repeats it while the connection lasts, so a replica
+ * that dies leaves its clients' grants as full leases for at most this long.
+ */
+export const listenMsMax = 15_000;
+
+export interface ClaimsOptions {
+  readonly clock: Clock;
+  readonly decisions: DecisionDesk;
+  readonly looks: Batcher<ClaimKey, Arrival>;
+  readonly renewals: Batcher<RenewOperation, Arrival>;
+  readonly room: WaitingRoom;
+  /** The client of this waiting claim no longer listens. */
+  readonly onStoppedListening: (key: ClaimKey) => void;
+}
+
+/** The verbs on claims. */
+export class Claims {
+  readonly #options: ClaimsOptions;
+
+  constructor(options: ClaimsOptions) {
+    this.#options = options;
+  }
+
+  /** Asking and polling are one idempotent call: the same claim id and holder get the claim's present state. */
+  async acquire(queue: QueueName, body: AcquireBody, context: CallContext): Promise<HeldClaim | WaitingClaim> {
+    const { clock, decisions, room } = this.#options;
+    const key = { queue, claim_id: body.claim_id ?? randomUUID() };
+    using seat = body.wait_ms > 0 && body.mode !== 'skip_if_busy' ? room.enter(key) : undefined;
+    let arrival = await decisions.decide({
+      op: 'acquire',
+      ...key,
+      holder: body.holder,
+      priority: body.priority,
+      ttl_ms: body.ttl_ms,
+      mode: body.mode,
+      labels: body.labels,
+      metadata: body.metadata,
+      listen_ms: Math.min(body.wait_ms, listenMsMax),
+      fresh: body.claim_id === undefined,
+    });
+    if (arrival.decision.code === 'waiting') {
+      const timeoutMs = body.wait_ms - (clock.monotonicMs() - context.receivedAtMs);
+      const news = await seat?.wait({ timeoutMs, signal: context.signal });
+      seat?.leave();
+      if (seat !== undefined && news === undefined) this.#options.onStoppedListening(key);
+      arrival = await this.#settled(key, news, context);
+    }
+    switch (arrival.decision.code) {
+      case 'held':
+        return heldClaim(arrival, context.receivedAtMs);
+      case 'waiting':
+        return waitingClaim(arrival);
+      default:
+        throw refusal(arrival.decision);
+    }
+  }
+
+  /** The live state of a claim, or how it ended. While it waits, up to `waitMs` for it to move. */
+  async getClaim(queue: QueueName, claimId: ClaimId, waitMs: number, context: CallContext): Promise<ClaimView> {
+    const { clock, looks, room } = this.#options;
+    const key = { queue, claim_id: claimId };
+    using seat = waitMs > 0 ? room.enter(key) : undefined;
+    let arrival = await looks.submit(key);
+    if (arrival.decision.code === 'waiting' && seat !== undefined) {
+      const timeoutMs = waitMs - (clock.monotonicMs() - context.receivedAtMs);
+      arrival = await this.#settled(key, await seat.wait({ timeoutMs, signal: context.signal }), context);
+    }
+    switch (arrival.decision.code) {
+      case 'held':
+        return heldClaim(arrival, context.receivedAtMs);
+      case 'waiting':
+        return waitingClaim(arrival);
+      case 'ended':
+        return endedClaim(arrival);
+      default:
+        throw refusal(arrival.decision);
+    }
+  }
+
+  async renew(queue: QueueName, claimId: ClaimId, body: RenewBody, context: CallContext): Promise<RenewedLease> {
+    const arrival = await this.#options.renewals.submit({ queue, claim_id: claimId, ...body });
+    if (arrival.decision.code !== 'renewed') throw refusal(arrival.decision);
+    const lease = heldClaim(arrival, context.receivedAtMs);
+    return {
+      claim_id: lease.claim_id,
+      queue: lease.queue,
+      fencing_token: lease.fencing_token,
+      slot: lease.slot,
+      ttl_remaining_ms: lease.ttl_remaining_ms,
+      waited_ms: lease.waited_ms,
+      renew_after_ms: lease.renew_after_ms,
+      release_requested: lease.release_requested,
+      expires_at: lease.expires_at,
+    };
+  }
+
+  async release(queue: QueueName, claimId: ClaimId, body: ReleaseBody): Promise<ReleaseAnswer> {
+    const { decision } = await this.#options.decisions.decide({ op: 'release', queue, claim_id: claimId, ...body });
+    switch (decision.code) {
+      case 'released':
+        return { released: true };
+      case 'not_released':
+        return { released: false, reason: String(decision.body?.['reason']) };
+      default:
+        throw refusal(decision);
+    }
+  }
+
+  /** A waiting claim ends; a held one is asked to stop (`release_requested`); an ended one stays as it ended. */
+  async cancel(queue: QueueName, claimId: ClaimId, context: CallContext): Promise<HeldClaim | EndedClaim> {
+    const arrival = await this.#options.decisions.decide({ op: 'cancel', queue, claim_id: claimId });
+    switch (arrival.decision.code) {
+      case 'release_requested':
+        return heldClaim(arrival, context.receivedAtMs);
+      case 'cancelled':
+      case 'already_ended':
+        return endedClaim(arrival);
+      default:
+        throw refusal(arrival.decision);
+    }
+  }
+
+  async break(queue: QueueName, claimId: ClaimId, body: BreakBody): Promise<EndedClaim> {
+    const arrival = await this.#options.decisions.decide({ op: 'break', queue, claim_id: claimId, ...body });
+    switch (arrival.decision.code) {
+      case 'broken':
+      case 'already_ended':
+        return endedClaim(arrival);
+      default:
+        throw refusal(arrival.decision);
+    }
+  }
+
+  /** News from memory answers at once; without any, or when the news is an offer to be accepted, the rows are read. */
+  async #settled(key: ClaimKey, news: Arrival | undefined, context: CallContext): Promise<Arrival> {
+    if (news !== undefined && news.decision.body?.['offered'] !== true) return news;
+    if (news === undefined && context.signal.aborted) context.signal.throwIfAborted();
+    return this.#options.looks.submit(key);
+  }
+}

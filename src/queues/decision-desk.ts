@@ -1,0 +1,154 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Arrival } from '../notifier/waiting-room.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Database } from '../store/database.ts';
+import { type Decision, type Operation, decide, decideWaiting, ensureQueues } from '../store/decisions.ts';
+import { failureKind } from '../store/failures.ts';
+import { Batcher } from './batcher.ts';
+import { databaseProblem } from './database-problem.ts';
+import type { News } from './news.ts';
+
+export interface DecisionDeskOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly news: News;
+  readonly autoCreateQueues: boolean;
+  readonly batchMax: number;
+  readonly inFlightMax: number;
+  readonly pendingMax: number;
+  /** How long an operation may try to get its queue's line before the caller is told `overloaded`. */
+  readonly lineWaitMs: number;
+  readonly onBatch: (size: number) => void;
+}
+
+interface Contender {
+  readonly operation: Operation;
+  readonly untilMs: number;
+  readonly resolve: (arrival: Arrival) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Where operations become decisions. The usual way is one mixed call for all that arrived in a turn; it skips lines
+ * that somebody else has locked. Their operations go through a lane of their own, one call per busy queue, so that one
+ * stuck queue never stalls the replica. A queue that does not exist is made by a call of its own, then asked again.
+ */
+export class DecisionDesk {
+  readonly #options: DecisionDeskOptions;
+  readonly #batcher: Batcher<Operation, Arrival>;
+  readonly #lanes = new Map<string, Contender[]>();
+
+  constructor(options: DecisionDeskOptions) {
+    this.#options = options;
+    this.#batcher = new Batcher({
+      clock: options.clock,
+      run: (operations, sentAtMs) => this.#run(operations, sentAtMs),
+      batchMax: options.batchMax,
+      inFlightMax: options.inFlightMax,
+      pendingMax: options.pendingMax,
+      onBatch: options.onBatch,
+    });
+  }
+
+  /** Operations that wait to be sent. */
+  get pending(): number {
+    return this.#batcher.pending;
+  }
+
+  /**
+   * The decision about one operation, after its commit. Throws `overloaded` (nothing was done), `database_unavailable`
+   * or `database_timeout` (unknown whether it was).
+   */
+  async decide(operation: Operation): Promise<Arrival> {
+    const lane = this.#lanes.get(operation.queue);
+    const arrival = await (lane === undefined ? this.#batcher.submit(operation) : this.#contend(operation));
+    if (arrival.decision.code !== 'queue_not_found') return arrival;
+    if (operation.op !== 'acquire' || !this.#options.autoCreateQueues) return arrival;
+    try {
+      await ensureQueues(this.#options.db, [operation.queue]);
+    } catch (error) {
+      // Another replica may be making or deleting it right now; the next attempt sees which.
+      if (failureKind(error) !== 'contended') throw databaseProblem(error);
+    }
+    return this.#contend(operation);
+  }
+
+  async #run(operations: readonly Operation[], sentAtMs: number): Promise<readonly (Arrival | Promise<Arrival>)[]> {
+    let decisions: readonly Decision[];
+    try {
+      decisions = await decide(this.#options.db, operations);
+    } catch (error) {
+      if (failureKind(error) !== 'contended') throw databaseProblem(error);
+      // One of them met a lock or a deadlock, and all were rolled back. Alone, the others do not suffer for it.
+      return operations.map((operation) => this.#contend(operation));
+    }
+    this.#options.news.spread(decisions, sentAtMs);
+    return answers(operations, decisions, sentAtMs).map((arrival, index) => {
+      const operation = operations[index];
+      return arrival.decision.code === 'line_busy' && operation !== undefined ? this.#contend(operation) : arrival;
+    });
+  }
+
+  #contend(operation: Operation): Promise<Arrival> {
+    return new Promise((resolve, reject) => {
+      const untilMs = this.#options.clock.monotonicMs() + this.#options.lineWaitMs;
+      const contender = { operation, untilMs, resolve, reject };
+      const lane = this.#lanes.get(operation.queue);
+      if (lane !== undefined) {
+        if (lane.length >= this.#options.pendingMax) reject(new SignalboxError('overloaded', { retryAfterMs: 1000 }));
+        else lane.push(contender);
+        return;
+      }
+      this.#lanes.set(operation.queue, [contender]);
+      void this.#serve(operation.queue);
+    });
+  }
+
+  /** One call at a time for this queue, as long as somebody contends for its line. */
+  async #serve(queue: string): Promise<void> {
+    const { clock, db, news, batchMax } = this.#options;
+    const lane = this.#lanes.get(queue) ?? [];
+    let alone = false;
+    for (let failures = 0; lane.length > 0;) {
+      const contenders: Contender[] = lane.splice(0, alone ? 1 : batchMax);
+      const operations = contenders.map(({ operation }) => operation);
+      const sentAtMs = clock.monotonicMs();
+      try {
+        const decisions = await decideWaiting(db, operations);
+        failures = 0;
+        news.spread(decisions, sentAtMs);
+        const arrivals = answers(operations, decisions, sentAtMs);
+        contenders.forEach(({ resolve, reject }, index) => {
+          const arrival = arrivals[index];
+          if (arrival === undefined) reject(new Error('the database did not answer this operation'));
+          else resolve(arrival);
+        });
+      } catch (error) {
+        if (failureKind(error) !== 'contended') {
+          for (const { reject } of contenders) reject(databaseProblem(error));
+          continue;
+        }
+        alone = contenders.length > 1 || alone;
+        const now = clock.monotonicMs();
+        for (const contender of contenders.toReversed()) {
+          if (contender.untilMs > now) lane.unshift(contender);
+          else contender.reject(databaseProblem(error));
+        }
+        await sleep(backoffMs(failures++, { firstMs: 20, maxMs: 250 }));
+      }
+    }
+    this.#lanes.delete(queue);
+  }
+}
+
+/** Sorts the rows that answer operations into the operations' order. */
+function answers(operations: readonly Operation[], decisions: readonly Decision[], sentAtMs: number): Arrival[] {
+  const byItem = new Map(decisions.filter(({ item }) => item !== null).map((decision) => [decision.item, decision]));
+  return operations.map((operation, index) => {
+    const decision = byItem.get(index);
+    if (decision === undefined) throw new Error(`no decision for ${operation.op} of ${operation.claim_id}`);
+    return { decision, sentAtMs };
+  });
+}

@@ -1,0 +1,42 @@
+import type { Announcer } from '../notifier/announcer.ts';
+import type { WaitingRoom } from '../notifier/waiting-room.ts';
+import type { ClaimKey, Decision } from '../store/decisions.ts';
+
+export interface NewsOptions {
+  readonly room: WaitingRoom;
+  readonly announcer: Announcer;
+  readonly onDecision: (decision: Decision) => void;
+}
+
+/** Spreads what decisions did to claims: to clients waiting here from memory, to other replicas by notification. */
+export class News {
+  readonly #options: NewsOptions;
+
+  constructor(options: NewsOptions) {
+    this.#options = options;
+  }
+
+  /** `sentAtMs`: when, on the monotonic clock, the statement that decided was sent. */
+  spread(decisions: readonly Decision[], sentAtMs: number): void {
+    const elsewhere: ClaimKey[] = [];
+    for (const decision of decisions) {
+      this.#options.onDecision(decision);
+      const { code, item, queue, claim_id: claimId } = decision;
+      if (claimId === null || !endsAWait.has(code)) continue;
+      const deliveredHere = this.#options.room.deliver({ decision, sentAtMs });
+      // What answers a caller is news only for a second client of the same claim, which finds it by its watch.
+      if (!deliveredHere && item === null) elsewhere.push({ queue, claim_id: claimId });
+      if (!deliveredHere && (code === 'cancelled' || code === 'broken')) elsewhere.push({ queue, claim_id: claimId });
+    }
+    this.#options.announcer.announceMoved(elsewhere);
+  }
+
+  /** What was read, not decided: it goes to clients waiting here and no further. */
+  deliverHere(decisions: readonly Decision[], sentAtMs: number): void {
+    for (const decision of decisions) {
+      if (endsAWait.has(decision.code)) this.#options.room.deliver({ decision, sentAtMs });
+    }
+  }
+}
+
+const endsAWait = new Set(['held', 'ended', 'cancelled', 'broken']);

@@ -1,0 +1,155 @@
+import { SignalboxError } from '../protocol/errors.ts';
+import type { FencingToken, QueueName } from '../protocol/ids.ts';
+import type { QueueDetail, QueuePage, QueueSettingsChange, QueueSummary, TokenCheck } from '../protocol/queues.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Database } from '../store/database.ts';
+import { advance, configureQueue, type Decision, deleteQueue, rowsPerCall } from '../store/decisions.ts';
+import {
+  checkToken,
+  type LeaseRow,
+  type LineRow,
+  type QueueRow,
+  readHolders,
+  readLine,
+  readQueue,
+  readQueues,
+} from '../store/queue-reads.ts';
+import { refusal } from './answers.ts';
+import { databaseProblem } from './database-problem.ts';
+import type { News } from './news.ts';
+
+export interface QueuesOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly news: News;
+}
+
+export interface ChangeOptions {
+  readonly ifVersion: number | undefined;
+  readonly actor: string | undefined;
+}
+
+const holdersShown = 100;
+const lineShown = 10;
+
+/** The verbs on queues: settings, inspection, deletion. */
+export class Queues {
+  readonly #options: QueuesOptions;
+
+  constructor(options: QueuesOptions) {
+    this.#options = options;
+  }
+
+  /** Live at once: a raised limit has granted all it can when this returns, a lowered one drains. */
+  async configure(queue: QueueName, change: QueueSettingsChange, options: ChangeOptions): Promise<QueueDetail> {
+    const { db } = this.#options;
+    const decisions = await this.#deciding(() => configureQueue(db, queue, change, options));
+    this.#refuseUnless('configured', decisions);
+    let moved = decisions.length - 1;
+    while (moved >= rowsPerCall) moved = (await this.#deciding(() => advance(db, [queue]))).length;
+    return this.get(queue);
+  }
+
+  async get(queue: QueueName): Promise<QueueDetail> {
+    const { db } = this.#options;
+    return reading(async () => {
+      const row = await readQueue(db, queue);
+      if (row === undefined) throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
+      const [holders, line] = await Promise.all([readHolders(db, queue, holdersShown), readLine(db, queue, lineShown)]);
+      return { ...summary(row), holders: holders.map(holderView), line: line.map(lineView) };
+    });
+  }
+
+  async list(options: { prefix: string; cursor: string; limit: number }): Promise<QueuePage> {
+    const rows = await reading(() =>
+      readQueues(this.#options.db, { prefix: options.prefix, after: options.cursor, limit: options.limit + 1 }),
+    );
+    const page = rows.slice(0, options.limit);
+    return {
+      queues: page.map(summary),
+      next_cursor: rows.length > options.limit ? (page.at(-1)?.queue ?? null) : null,
+    };
+  }
+
+  async delete(queue: QueueName, options: ChangeOptions & { force: boolean }): Promise<void> {
+    const decisions = await this.#deciding(() => deleteQueue(this.#options.db, queue, options));
+    this.#refuseUnless('deleted', decisions);
+  }
+
+  async checkToken(queue: QueueName, token: FencingToken, slot: number): Promise<TokenCheck> {
+    const checked = await reading(() => checkToken(this.#options.db, queue, slot, token));
+    if (checked.kind === 'no_queue') {
+      throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
+    }
+    return { current: checked.current, slot, newest_token: checked.newest };
+  }
+
+  async #deciding(call: () => Promise<readonly Decision[]>): Promise<readonly Decision[]> {
+    const sentAtMs = this.#options.clock.monotonicMs();
+    const decisions = await reading(call);
+    this.#options.news.spread(decisions, sentAtMs);
+    return decisions;
+  }
+
+  #refuseUnless(code: string, decisions: readonly Decision[]): void {
+    const answer = decisions.find(({ item }) => item === 0);
+    if (answer === undefined) throw new Error('the database did not answer');
+    if (answer.code !== code) throw refusal(answer);
+  }
+}
+
+async function reading<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw databaseProblem(error);
+  }
+}
+
+function summary(row: QueueRow): QueueSummary {
+  return {
+    queue: row.queue as QueueName,
+    concurrency_limit: row.concurrency_limit,
+    paused: row.paused,
+    default_ttl_ms: row.default_ttl_ms,
+    max_ttl_ms: row.max_ttl_ms,
+    waiting_ttl_ms: row.waiting_ttl_ms,
+    max_waiting: row.max_waiting,
+    max_hold_ms: row.max_hold_ms === null ? null : Number(row.max_hold_ms),
+    lock_delay_ms: row.lock_delay_ms,
+    claim_memory_ms: row.claim_memory_ms,
+    held: Number(row.held),
+    waiting: row.waiting,
+    draining: Number(row.draining ?? 0),
+    oldest_wait_ms: row.oldest_wait_ms === null ? null : Number(row.oldest_wait_ms),
+    version: Number(row.version),
+    auto_created: row.auto_created,
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+  };
+}
+
+function holderView(row: LeaseRow): QueueDetail['holders'][number] {
+  return {
+    claim_id: row.claim_id,
+    holder: row.holder,
+    slot: row.slot,
+    fencing_token: Number(row.fencing_token),
+    ttl_remaining_ms: Number(row.ttl_remaining_ms),
+    expired: row.expired_not_reaped,
+    release_requested: row.release_requested,
+    acquired_at: row.acquired_at.toISOString(),
+    expires_at: row.expires_at.toISOString(),
+  };
+}
+
+function lineView(row: LineRow): QueueDetail['line'][number] {
+  return {
+    claim_id: row.claim_id,
+    holder: row.holder,
+    position: Number(row.position),
+    priority: row.priority,
+    waiting_for: row.waiting_for,
+    enqueued_at: row.enqueued_at.toISOString(),
+  };
+}

@@ -1,0 +1,123 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** Read when a scrape comes, from this process's memory: a scrape never asks the database. */
+export interface Gauges {
+  readonly waitingClients: () => number;
+  readonly pendingOperations: () => number;
+  readonly isLeader: () => boolean;
+  readonly leaderEpoch: () => number;
+  readonly notificationsWork: () => boolean;
+  readonly connections: () => Readonly<Record<string, { total: number; idle: number; waiting: number }>>;
+}
+
+/** The metrics of one replica, all named signalbox_…; the README lists them. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests: Histogram<'method' | 'route' | 'status'>;
+  readonly #decisions: Counter<'code'>;
+  readonly #batches: Histogram;
+  readonly #chores: Histogram<'chore' | 'result'>;
+  readonly #swept: Counter<'chore' | 'count'>;
+  readonly #terms: Counter<'change'>;
+
+  constructor() {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_process_' });
+    this.#requests = new Histogram({
+      name: 'signalbox_http_request_seconds',
+      help: 'Time from the arrival of a request to its answer, waits included.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 60],
+      registers,
+    });
+    this.#decisions = new Counter({
+      name: 'signalbox_decisions_total',
+      help: 'Decisions made by calls of this replica, by outcome.',
+      labelNames: ['code'],
+      registers,
+    });
+    this.#batches = new Histogram({
+      name: 'signalbox_batch_operations',
+      help: 'Operations per deciding call.',
+      buckets: [1, 2, 5, 10, 20, 50, 100],
+      registers,
+    });
+    this.#chores = new Histogram({
+      name: 'signalbox_chore_seconds',
+      help: "Rounds of the leader's chores.",
+      labelNames: ['chore', 'result'],
+      buckets: [0.001, 0.01, 0.1, 1, 10],
+      registers,
+    });
+    this.#swept = new Counter({
+      name: 'signalbox_swept_total',
+      help: "What the leader's chores did.",
+      labelNames: ['chore', 'count'],
+      registers,
+    });
+    this.#terms = new Counter({
+      name: 'signalbox_terms_total',
+      help: 'Terms of this replica, by change (started, resigned, lost).',
+      labelNames: ['change'],
+      registers,
+    });
+  }
+
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  observeRequest(route: string, method: string, status: number, seconds: number): void {
+    this.#requests.observe({ route, method, status: String(status) }, seconds);
+  }
+
+  countDecision(code: string): void {
+    this.#decisions.inc({ code });
+  }
+
+  observeBatch(size: number): void {
+    this.#batches.observe(size);
+  }
+
+  observeChore(chore: string, result: 'ok' | 'failed', seconds: number, counts: Readonly<Record<string, number>>): void {
+    this.#chores.observe({ chore, result }, seconds);
+    for (const [count, value] of Object.entries(counts)) if (value > 0) this.#swept.inc({ chore, count }, value);
+  }
+
+  countTerm(change: 'started' | 'resigned' | 'lost'): void {
+    this.#terms.inc({ change });
+  }
+
+  /** Adds the gauges that are read from the parts of the running replica. */
+  register(gauges: Gauges): void {
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers: [this.#registry],
+        collect() {
+          this.set(read());
+        },
+      });
+    gauge('signalbox_waiting_clients', 'Requests that wait for a grant on this replica.', gauges.waitingClients);
+    gauge('signalbox_pending_operations', 'Operations that wait to be sent to the database.', gauges.pendingOperations);
+    gauge('signalbox_is_leader', '1 = this replica leads.', () => Number(gauges.isLeader()));
+    gauge('signalbox_leader_epoch', 'Epoch of the term this replica leads, 0 = it does not.', gauges.leaderEpoch);
+    gauge('signalbox_notifications_work', '1 = LISTEN works; 0 = waiters are woken by polls alone.', () =>
+      Number(gauges.notificationsWork()),
+    );
+    new Gauge({
+      name: 'signalbox_database_connections',
+      help: 'Database connections of this replica, by lane and state.',
+      labelNames: ['lane', 'state'],
+      registers: [this.#registry],
+      collect() {
+        for (const [lane, states] of Object.entries(gauges.connections())) {
+          for (const [state, count] of Object.entries(states)) this.set({ lane, state }, count);
+        }
+      },
+    });
+  }
+}
