@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as claims from '../protocol/claims.ts';
 import { type ErrorCode, errorCatalogue } from '../protocol/errors.ts';
 import { OrchestratorView } from '../protocol/orchestrator.ts';
-import { QueueDetail, QueuePage, QueueSettingsChange, QueueSummary, TokenCheck } from '../protocol/queues.ts';
+import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { Operation } from './operation.ts';
 import { ProblemDocument, problemMediaType } from './problem.ts';
 
@@ -46,7 +46,6 @@ const answers = {
   EndedClaim: claims.EndedClaim,
   RenewedLease: claims.RenewedLease,
   ReleaseAnswer: claims.ReleaseAnswer,
-  QueueSummary,
   QueueDetail,
   QueuePage,
   TokenCheck,
@@ -68,8 +67,11 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const json: Json = z.toJSONSchema(schema, {
     io,
     override: ({ zodSchema, jsonSchema: node }) => {
-      const isOpen = zodSchema._zod.def.type === 'object' && (zodSchema as z.ZodObject)._zod.def.catchall === undefined;
+      const def = zodSchema._zod.def;
+      const isOpen = def.type === 'object' && (def as z.core.$ZodObjectDef).catchall === undefined;
       if (io === 'output' && isOpen) delete node.additionalProperties;
+      // zod drops a default that stands before a transformation, which is how numbers are read from a query.
+      if (io === 'input' && def.type === 'default') node.default = def.defaultValue;
       // What zod says about every integer, and says nothing.
       if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
       if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;

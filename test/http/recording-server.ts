@@ -1,0 +1,75 @@
+import { pino } from 'pino';
+import type { CallContext, Coordinator, Health } from '../../src/protocol/coordinator.ts';
+import { type HttpLimits, defaultHttpLimits } from '../../src/http/limits.ts';
+import { type HttpServer, buildHttpServer } from '../../src/http/server.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+
+export interface RecordedCall {
+  readonly verb: keyof Coordinator;
+  readonly args: readonly unknown[];
+}
+
+export type Answers = { [verb in keyof Coordinator]?: (...args: never[]) => Promise<unknown> };
+
+export interface RecordingServer extends AsyncDisposable {
+  readonly app: HttpServer;
+  /** Every call that got through to the coordinator. */
+  readonly calls: RecordedCall[];
+  /** Every log line, parsed. */
+  readonly lines: Record<string, unknown>[];
+  /** Every request as the metrics hook saw it: route, method, status. */
+  readonly observed: [string, string, number][];
+}
+
+const verbs = [
+  'acquire',
+  'getClaim',
+  'renew',
+  'release',
+  'cancel',
+  'break',
+  'configureQueue',
+  'getQueue',
+  'listQueues',
+  'deleteQueue',
+  'checkToken',
+  'orchestrator',
+] as const satisfies readonly (keyof Coordinator)[];
+
+/**
+ * A server whose coordinator writes down each call and answers as told, with `{version: 1}` otherwise. For rules of the
+ * HTTP side alone; what coordination does is tested with the real one.
+ */
+export function recordingServer(
+  options: { answers?: Answers; limits?: Partial<HttpLimits>; health?: Partial<Health> } = {},
+): RecordingServer {
+  const calls: RecordedCall[] = [];
+  const lines: Record<string, unknown>[] = [];
+  const observed: [string, string, number][] = [];
+  const answer = (verb: keyof Coordinator) => {
+    const told = options.answers?.[verb] as ((...args: unknown[]) => Promise<unknown>) | undefined;
+    return async (...args: unknown[]) => {
+      calls.push({ verb, args });
+      return told === undefined ? { version: 1 } : told(...args);
+    };
+  };
+  const app = buildHttpServer({
+    coordinator: Object.fromEntries(verbs.map((verb) => [verb, answer(verb)])) as unknown as Coordinator,
+    health: {
+      readiness: () => Promise.resolve({ ready: true, details: {} }),
+      liveness: () => ({ details: { leadership: 'follower' } }),
+      ...options.health,
+    },
+    metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
+    log: pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[0]) }),
+    clock: systemClock,
+    limits: { ...defaultHttpLimits, ...options.limits },
+    observe: (route, method, status) => void observed.push([route, method, status]),
+  });
+  return { app, calls, lines, observed, [Symbol.asyncDispose]: async () => app.close() };
+}
+
+/** The context with which a recorded call arrived. */
+export function contextOf(call: RecordedCall | undefined): CallContext {
+  return call?.args.at(-1) as CallContext;
+}

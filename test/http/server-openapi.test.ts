@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import { errorCatalogue } from '../../src/protocol/errors.ts';
+import { recordingServer } from './recording-server.ts';
+
+type Json = Record<string, unknown>;
+interface Operation {
+  operationId: string;
+  parameters: { name: string; in: string; required: boolean; schema: Json }[];
+  requestBody?: { required: boolean; content: Record<string, { schema: Json }> };
+  responses: Record<string, { description: string; content?: Record<string, { schema: Json }> }>;
+}
+interface Document {
+  openapi: string;
+  info: { title: string; version: string };
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Json> };
+}
+
+async function readDocument(): Promise<{ document: Document; routes: string[] }> {
+  await using server = recordingServer();
+  const document = (await server.app.inject('/openapi.json')).json<Document>();
+  const routes = (await server.app.inject('/')).json<{ routes: string[] }>().routes;
+  return { document, routes };
+}
+
+function operationsOf(document: Document): [name: string, operation: Operation][] {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]): [string, Operation] => [
+      `${method.toUpperCase()} ${path}`,
+      operation,
+    ]),
+  );
+}
+
+/** Calls `visit` for every object of a JSON value. */
+function walk(value: unknown, visit: (node: Json) => void): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (!Array.isArray(value)) visit(value as Json);
+  for (const inner of Object.values(value)) walk(inner, visit);
+}
+
+describe('the OpenAPI document', () => {
+  it('has the shape of OpenAPI 3.1', async () => {
+    const { document } = await readDocument();
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/);
+    expect(document.info).toMatchObject({ title: 'Signalbox', version: expect.stringMatching(/^\d/) as string });
+    for (const [name, operation] of operationsOf(document)) {
+      const inPath = [...name.matchAll(/\{([a-z_]+)\}/g)].map((match) => match[1]);
+      const declared = operation.parameters.filter((parameter) => parameter.in === 'path');
+      expect(declared.map((parameter) => parameter.name).sort(), name).toEqual(inPath.sort());
+      expect(declared.every((parameter) => parameter.required)).toBe(true);
+      expect(operation.parameters.every((parameter) => typeof parameter.schema === 'object')).toBe(true);
+      expect(Object.keys(operation.responses).length, name).toBeGreaterThan(0);
+      for (const [status, response] of Object.entries(operation.responses)) {
+        expect(status).toMatch(/^[1-5]\d\d$/);
+        expect(response.description).not.toBe('');
+        for (const media of Object.values(response.content ?? {})) expect(media.schema).toBeTypeOf('object');
+      }
+    }
+  });
+
+  it('refers to components that exist, and to each of them', async () => {
+    const { document } = await readDocument();
+    const known = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    const referred = new Set<unknown>();
+    walk(document, (node) => {
+      if ('$ref' in node) referred.add(node['$ref']);
+      expect(node).not.toHaveProperty('$defs');
+    });
+    expect([...referred].sort()).toEqual(known.sort());
+  });
+
+  it('lists every route registered, each under a verb of its own', async () => {
+    const { document, routes } = await readDocument();
+    const operations = operationsOf(document);
+    expect(operations.map(([name]) => name).sort()).toEqual([...routes].sort());
+    const ids = operations.map(([, operation]) => operation.operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids).toEqual(
+      expect.arrayContaining(['acquire', 'getClaim', 'renew', 'release', 'cancel', 'break', 'configureQueue']),
+    );
+  });
+
+  it('names codes of the catalogue only, under their own status', async () => {
+    const { document } = await readDocument();
+    for (const [name, { responses }] of operationsOf(document))
+      for (const [status, { content }] of Object.entries(responses)) {
+        const problem = content?.['application/problem+json']?.schema as
+          { properties: { code: { enum: (keyof typeof errorCatalogue)[] } } } | undefined;
+        expect(problem !== undefined, `${name} ${status}`).toBe(Number(status) >= 400);
+        for (const code of problem?.properties.code.enum ?? [])
+          expect(errorCatalogue[code].status, `${name} ${code}`).toBe(Number(status));
+      }
+  });
+
+  it('closes what clients send and leaves open what they get', async () => {
+    const { schemas } = (await readDocument()).document.components;
+    expect(schemas['AcquireBody']).toMatchObject({ additionalProperties: false, required: ['holder'] });
+    expect(schemas['QueueSettingsChange']).toMatchObject({ additionalProperties: false });
+    expect(schemas['QueueSettingsChange']).not.toHaveProperty('required');
+    for (const name of ['HeldClaim', 'WaitingClaim', 'EndedClaim', 'QueueDetail', 'OrchestratorView'])
+      walk(schemas[name], (node) => expect(node['additionalProperties'], name).not.toBe(false));
+  });
+
+  it('carries the descriptions, ranges and optional bodies of the protocol', async () => {
+    const { document } = await readDocument();
+    const { schemas } = document.components;
+    expect((schemas['AcquireBody']?.['properties'] as Json)['wait_ms']).toMatchObject({
+      type: 'integer',
+      maximum: 60_000,
+      default: 0,
+      description: expect.stringContaining('ms') as string,
+    });
+    expect(document.paths['/v1/queues/{queue}/claims/{claim_id}/cancel']?.['post']?.requestBody?.required).toBe(false);
+    expect(document.paths['/v1/queues/{queue}/acquire']?.['post']?.requestBody?.required).toBe(true);
+    const limit = document.paths['/v1/queues']?.['get']?.parameters.find(({ name }) => name === 'limit');
+    expect(limit).toMatchObject({
+      required: false,
+      schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
+    });
+  });
+});
