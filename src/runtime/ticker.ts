@@ -1,10 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, jittered, startDelayMs } from './backoff.ts';
+import { isAborted, Pause } from './pause.ts';
 import type { Service } from './service.ts';
 
 export interface TickerOptions {
   readonly name: string;
   readonly periodMs: number;
+  /** Before the first round; default: somewhere in the first period, and within a second. */
+  readonly firstDelayMs?: number;
   /** One round of work. It must end soon after `signal` aborts. `'again'` asks for the next round at once. */
   readonly runOnce: (options: { signal: AbortSignal }) => Promise<'again' | undefined>;
   /** Told about every failed round; the loop goes on with backoff. */
@@ -19,9 +21,9 @@ export interface TickerOptions {
 export class Ticker implements Service {
   readonly name: string;
   readonly #options: TickerOptions;
+  readonly #pause = new Pause();
   #abort: AbortController | undefined;
   #loop: Promise<void> = Promise.resolve();
-  #nudge: (() => void) | undefined;
 
   constructor(options: TickerOptions) {
     this.name = options.name;
@@ -30,8 +32,9 @@ export class Ticker implements Service {
 
   start(): Promise<void> {
     if (this.#abort === undefined) {
-      this.#abort = new AbortController();
-      this.#loop = this.#run(this.#abort.signal);
+      const { signal } = (this.#abort = new AbortController());
+      // Behind the loop that a stop just ended: there is never more than one round at a time.
+      this.#loop = this.#loop.then(() => this.#run(signal));
     }
     return Promise.resolve();
   }
@@ -44,7 +47,7 @@ export class Ticker implements Service {
 
   /** Ends the present pause, so that the next round starts now. Does nothing while a round runs. */
   nudge(): void {
-    this.#nudge?.();
+    this.#pause.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -52,33 +55,21 @@ export class Ticker implements Service {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { periodMs, runOnce, onError } = this.#options;
-    await this.#pause(startDelayMs(periodMs), signal);
+    const { periodMs, firstDelayMs, runOnce, onError } = this.#options;
+    await this.#pause.wait(firstDelayMs ?? startDelayMs(periodMs), signal);
     let failures = 0;
-    while (!signal.aborted) {
+    while (!isAborted(signal)) {
       let pauseMs = jittered(periodMs);
       try {
         const more = await runOnce({ signal });
         failures = 0;
         if (more === 'again') continue;
       } catch (error) {
-        if (signal.aborted) return;
+        if (isAborted(signal)) return;
         onError(error);
         pauseMs = backoffMs(failures++, { firstMs: periodMs, maxMs: periodMs * 10 });
       }
-      await this.#pause(pauseMs, signal);
-    }
-  }
-
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const wake = new AbortController();
-    this.#nudge = () => wake.abort();
-    try {
-      await sleep(ms, undefined, { signal: AbortSignal.any([signal, wake.signal]) });
-    } catch {
-      // Ended early: by stop() or by nudge(). The loop looks at its signal next.
-    } finally {
-      this.#nudge = undefined;
+      await this.#pause.wait(pauseMs, signal);
     }
   }
 }
