@@ -1,5 +1,4 @@
 import type { Clock } from '../runtime/clock.ts';
-import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
 import { sweepRegisters } from '../store/chores.ts';
 import {
@@ -21,7 +20,6 @@ export interface ReaperOptions {
   readonly leaseMs: number;
   /** What the sweeps granted, ended or deleted, so that clients that wait for it are woken. */
   readonly onMoved: OnMoved;
-  readonly clock: Clock;
   /** A queue made on first use goes when nobody has used it for this long. Default 1 h. */
   readonly queueIdleMs?: number;
   readonly periods?: Partial<ReaperPeriods>;

@@ -1,5 +1,4 @@
 import type { Clock } from '../runtime/clock.ts';
-import type { Clock } from '../runtime/clock.ts';
 import type { Cursor, Decision, SweepPage } from '../store/decisions.ts';
 import type { ChoreCounts } from './chore.ts';
 
@@ -7,9 +6,6 @@ import type { ChoreCounts } from './chore.ts';
  * Told of every page that changed something, at once: clients wait for what it says. `sentAtMs` is when the page's call was
  * sent, monotonic: what remains of a granted lease counts from there.
  */
-export type OnMoved = (decisions: readonly Decision[], sentAtMs: number) => void;
-
-/** `sentAtMs`: when, on the monotonic clock, the statement that decided was sent. */
 export type OnMoved = (decisions: readonly Decision[], sentAtMs: number) => void;
 
 export interface SweepRoundOptions {
@@ -25,7 +21,6 @@ export async function sweepRound({ page, onMoved, clock, signal }: SweepRoundOpt
   const counts: Record<string, number> = {};
   let after: Cursor | undefined;
   do {
-    const sentAtMs = clock.monotonicMs();
     const sentAtMs = clock.monotonicMs();
     const { decisions, next } = await page(after);
     for (const { code } of decisions) counts[code] = (counts[code] ?? 0) + 1;
