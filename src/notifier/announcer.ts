@@ -4,7 +4,7 @@ import type { Service } from '../runtime/service.ts';
 import type { Database } from '../store/database.ts';
 import type { ClaimKey } from '../store/decisions.ts';
 import { notify } from '../store/notifications.ts';
-import { encodeMoved, encodeResigned } from './messages.ts';
+import { encodeMoved } from './messages.ts';
 
 export interface AnnouncerOptions {
   readonly db: Database;
@@ -47,11 +47,6 @@ export class Announcer implements Service {
     if (this.#stopped) return;
     for (const key of keys) this.#moved.set(`${key.queue}\n${key.claim_id}`, key);
     if (this.#moved.size > 0) this.#sending ??= this.#send();
-  }
-
-  /** The leader resigned: others need not wait to find out. */
-  async announceResigned(): Promise<void> {
-    await notify(this.#options.db, [encodeResigned(this.#options.replicaId)]).catch(this.#options.onError);
   }
 
   async #send(): Promise<void> {

@@ -6,6 +6,7 @@ import { payloadBytesMax } from '../store/notifications.ts';
 /** What replicas tell each other. Ids only; who needs more reads rows. */
 const Message = z.union([
   z.object({ from: z.string(), moved: z.array(z.tuple([z.string(), z.string()])) }),
+  // Sent by the SQL function resign, in its own commit.
   z.object({ from: z.string(), resigned: z.literal(true) }),
   z.object({ from: z.string(), probe: z.string() }),
 ]);
@@ -18,10 +19,6 @@ export function decode(payload: string): Message | undefined {
   } catch {
     return undefined;
   }
-}
-
-export function encodeResigned(from: ReplicaId): string {
-  return JSON.stringify({ from, resigned: true });
 }
 
 export function encodeProbe(from: ReplicaId, probe: string): string {

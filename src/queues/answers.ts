@@ -8,7 +8,10 @@ import type { Decision } from '../store/decisions.ts';
  * believe in a later deadline than the database's.
  */
 export function heldClaim({ decision, sentAtMs }: Arrival, receivedAtMs: number): HeldClaim {
-  return { ...withoutOffered(decision), waited_ms: Math.max(0, Math.floor(sentAtMs - receivedAtMs)) } as unknown as HeldClaim;
+  return {
+    ...withoutOffered(decision),
+    waited_ms: Math.max(0, Math.floor(sentAtMs - receivedAtMs)),
+  } as unknown as HeldClaim;
 }
 
 export function waitingClaim({ decision }: Arrival): WaitingClaim {

@@ -13,14 +13,18 @@ export interface DeskOptions {
   readonly pendingMax: number;
 }
 
-/** Reads of claims whose client asked: they are heard by it. All of one turn go out as one call. */
-export function createLookDesk({ db, ...options }: DeskOptions): Batcher<ClaimKey, Arrival> {
-  return createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: true }) });
+export interface ClaimDesks {
+  /** Reads of claims whose client asked: they are heard by it. All of one turn go out as one call. */
+  readonly looks: Batcher<ClaimKey, Arrival>;
+  /** Renewals, on connections of their own: they are never behind decisions. */
+  readonly renewals: Batcher<RenewOperation, Arrival>;
 }
 
-/** Renewals, on connections of their own: they are never behind decisions. */
-export function createRenewDesk({ db, ...options }: DeskOptions): Batcher<RenewOperation, Arrival> {
-  return createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) });
+export function createClaimDesks({ db, ...options }: DeskOptions): ClaimDesks {
+  return {
+    looks: createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: true }) }),
+    renewals: createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) }),
+  };
 }
 
 interface CallOptions<Item> extends Omit<DeskOptions, 'db'> {

@@ -74,7 +74,14 @@ export async function migrate(options: MigrateOptions): Promise<MigrationReport>
 async function runMigrations(connectionString: string): Promise<readonly string[]> {
   const files = await readMigrations();
   const migrations: Record<string, Migration> = Object.fromEntries(
-    files.map(({ name, text }) => [name, { up: async (db) => { await sql.raw(text).execute(db); } }]),
+    files.map(({ name, text }) => [
+      name,
+      {
+        up: async (db) => {
+          await sql.raw(text).execute(db);
+        },
+      },
+    ]),
   );
   // Ended by destroy(); an idle connection that breaks meanwhile shows in the next query.
   const pool = new pg.Pool({ connectionString, max: 2, application_name: 'signalbox migrate' });

@@ -81,7 +81,12 @@ export class Metrics {
     this.#batches.observe(size);
   }
 
-  observeChore(chore: string, result: 'ok' | 'failed', seconds: number, counts: Readonly<Record<string, number>>): void {
+  observeChore(
+    chore: string,
+    result: 'ok' | 'failed',
+    seconds: number,
+    counts: Readonly<Record<string, number>>,
+  ): void {
     this.#chores.observe({ chore, result }, seconds);
     for (const [count, value] of Object.entries(counts)) if (value > 0) this.#swept.inc({ chore, count }, value);
   }

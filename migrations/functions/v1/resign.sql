@@ -18,5 +18,7 @@ begin
   update signalbox.terms t set ended_at = v_now, end_reason = 'resigned' where t.epoch = p_epoch;
   perform signalbox.record_event('term.ended', null, null,
     jsonb_build_object('leader', p_replica_id, 'epoch', p_epoch, 'reason', 'resigned'));
+  -- A hint for the other replicas: the lock is free now.
+  perform pg_notify('signalbox', jsonb_build_object('from', p_replica_id, 'resigned', true)::text);
   return true;
 end $$;

@@ -1,0 +1,266 @@
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Settings } from './config/settings.ts';
+import { defaultHttpLimits } from './http/limits.ts';
+import { type HttpServer, buildHttpServer } from './http/server.ts';
+import { Elector } from './leadership/elector.ts';
+import { ReplicaRegister } from './leadership/replica-register.ts';
+import { ChoreRunner } from './maintenance/chore.ts';
+import { historyChore } from './maintenance/history-pruner.ts';
+import { reaperChores } from './maintenance/reaper.ts';
+import { Announcer } from './notifier/announcer.ts';
+import { Listener } from './notifier/listener.ts';
+import { WaitingRoom } from './notifier/waiting-room.ts';
+import type { ReplicaId } from './protocol/ids.ts';
+import { createClaimDesks } from './queues/claim-desks.ts';
+import { QueueCoordinator } from './queues/coordinator.ts';
+import { DecisionDesk } from './queues/decision-desk.ts';
+import { News } from './queues/news.ts';
+import { Watcher } from './queues/watcher.ts';
+import { backoffMs } from './runtime/backoff.ts';
+import { systemClock } from './runtime/clock.ts';
+import { type Service, startAll, stopAll } from './runtime/service.ts';
+import { programVersion } from './runtime/version.ts';
+import { Database } from './store/database.ts';
+import { type EmbeddedServer, openEmbeddedServer } from './store/embedded/index.ts';
+import { failureKind } from './store/failures.ts';
+import { migrate } from './store/migrator.ts';
+import { isWritablePrimary } from './store/orchestrator-reads.ts';
+import { ReplicaHealth } from './telemetry/health.ts';
+import type { Logger } from './telemetry/log.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { leadershipObserver } from './telemetry/leadership-observer.ts';
+
+export interface AppOptions {
+  readonly settings: Settings;
+  readonly replicaId: ReplicaId;
+  readonly log: Logger;
+  /** Aborts a start that waits for its database. */
+  readonly signal?: AbortSignal;
+}
+
+/** One running replica. `stop()` finishes what is in flight, resigns and lets the database go; it may be called twice. */
+export interface App extends AsyncDisposable {
+  /** Where it listens, e.g. http://127.0.0.1:8080. */
+  readonly url: string;
+  readonly database: { readonly url: string; readonly embedded: 'no' | 'started' | 'joined' };
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts a replica together and starts it: database (embedded unless a URL is set), schema, then the parts in order; they
+ * stop in reverse. A database that cannot be reached yet is waited for.
+ */
+export async function startApp({ settings, replicaId, log, signal }: AppOptions): Promise<App> {
+  const embedded =
+    settings.databaseUrl === undefined
+      ? await openEmbeddedServer({ dataDir: settings.dataDir, log: (message) => log.info(message) })
+      : undefined;
+  try {
+    const url = embedded?.url ?? settings.databaseUrl ?? '';
+    const directUrl = embedded?.url ?? settings.databaseDirectUrl ?? url;
+    await migrateWhenReachable(directUrl, settings, log, signal);
+    return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
+  } catch (error) {
+    await embedded?.leave();
+    throw error;
+  }
+}
+
+async function migrateWhenReachable(
+  connectionString: string,
+  settings: Settings,
+  log: Logger,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const report = await migrate({ connectionString, roleTimeouts: settings.database.roleTimeouts });
+      if (report.applied.length > 0 || report.functionsApplied) log.info({ ...report }, 'schema brought up to date');
+      if (report.schemaIsNewer) log.warn('the schema is of a newer program; it is used as it is');
+      return;
+    } catch (error) {
+      if (failureKind(error) !== 'unavailable' || signal?.aborted === true) throw error;
+      log.warn({ err: error }, 'the database cannot be reached; trying again');
+      await sleep(backoffMs(attempt, { firstMs: 500, maxMs: 5000 }), undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}
+
+interface ReplicaOptions {
+  readonly settings: Settings;
+  readonly replicaId: ReplicaId;
+  readonly log: Logger;
+  readonly url: string;
+  readonly directUrl: string;
+  readonly embedded: EmbeddedServer | undefined;
+}
+
+async function startReplica({ settings, replicaId, log, url, directUrl, embedded }: ReplicaOptions): Promise<App> {
+  const clock = systemClock;
+  const metrics = new Metrics();
+  const report = (part: string) => (error: unknown) => {
+    const level = failureKind(error) === 'defect' ? 'error' : 'warn';
+    log[level]({ err: error, part }, 'a background task failed; it goes on');
+  };
+
+  const db = new Database({ url, ...settings.database, onIdleError: report('database') });
+  const room = new WaitingRoom();
+  const announcer = new Announcer({ db, replicaId, onError: report('announcer') });
+  const news = new News({ room, announcer, onDecision: ({ code }) => metrics.countDecision(code) });
+  const decisions = new DecisionDesk({
+    db,
+    clock,
+    news,
+    autoCreateQueues: settings.autoCreateQueues,
+    batchMax: settings.batchMax,
+    inFlightMax: settings.database.connections.decide,
+    pendingMax: settings.pendingMax,
+    lineWaitMs: settings.lineWaitMs,
+    onBatch: (size) => metrics.observeBatch(size),
+  });
+  const watcher = new Watcher({ db, clock, room, news, onError: report('watcher') });
+  const coordinator = new QueueCoordinator({
+    db,
+    clock,
+    replicaId,
+    news,
+    decisions,
+    room,
+    ...createClaimDesks({ db, clock, batchMax: settings.batchMax, pendingMax: settings.pendingMax }),
+    onStoppedListening: (key) => watcher.stoppedListening(key),
+  });
+  const observer = leadershipObserver({ log, metrics });
+  const chores = [
+    ...reaperChores({
+      db,
+      clock,
+      leaseMs: settings.leaderLeaseMs,
+      queueIdleMs: settings.queueIdleMs,
+      onMoved: (moved, sentAtMs) => news.spread(moved, sentAtMs),
+    }),
+    historyChore({
+      db,
+      directUrl,
+      historyRetentionDays: settings.historyRetentionDays,
+      onEvent: observer.onChore,
+    }),
+  ];
+  const elector = new Elector({
+    db,
+    replicaId,
+    leaseMs: settings.leaderLeaseMs,
+    clock,
+    services: ({ term, reportDeposed }) =>
+      chores.map((chore) => new ChoreRunner({ db, clock, chore, term, reportDeposed, onEvent: observer.onChore })),
+    onEvent: observer.onLeadership,
+  });
+  const listener = new Listener({
+    db,
+    directUrl,
+    replicaId,
+    onMessage: (message) => {
+      if ('moved' in message) {
+        const keys = message.moved.map(([queue, claimId]) => ({ queue, claim_id: claimId }));
+        void watcher.moved(keys).catch(report('watcher'));
+      } else if ('resigned' in message) elector.nudge();
+    },
+    onState: ({ works, error }) => {
+      if (works) log.info('notifications work');
+      else log.warn({ err: error }, 'notifications do not work; waiting clients are woken by polls, within a second');
+    },
+  });
+  const health = new ReplicaHealth({
+    isWritablePrimary: () => isWritablePrimary(db),
+    isTimeout: (error) => failureKind(error) === 'timeout',
+    leadership: () => ({ ...elector.status() }),
+    notificationsWork: () => listener.works,
+  });
+  metrics.register({
+    waitingClients: () => room.size,
+    pendingOperations: () => decisions.pending,
+    isLeader: () => elector.status().role !== 'follower',
+    leaderEpoch: () => elector.status().epoch ?? 0,
+    notificationsWork: () => listener.works,
+    connections: () => db.usage(),
+  });
+  const http = buildHttpServer({
+    coordinator,
+    health,
+    metrics,
+    log,
+    clock,
+    limits: {
+      ...defaultHttpLimits,
+      bodyBytesMax: settings.http.bodyBytesMax,
+      connectionsMax: settings.http.connectionsMax,
+      drainTimeoutMs: settings.shutdownGraceMs,
+    },
+    observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
+  });
+  const door = new Door({ http, settings, room, health });
+  const register = new ReplicaRegister({
+    db,
+    replicaId,
+    version: programVersion,
+    url: () => settings.publicUrl ?? door.url,
+    onEvent: observer.onLeadership,
+  });
+
+  // Started in this order and stopped in reverse: the door closes first, the database goes last.
+  const parts: Service[] = [db, announcer, listener, watcher, elector, door, register];
+  await startAll(parts);
+  log.info(
+    { url: door.url, version: programVersion, database: embedded === undefined ? 'external' : 'embedded' },
+    'ready',
+  );
+
+  let stopped: Promise<void> | undefined;
+  const stop = () => (stopped ??= stopAll(parts).finally(() => embedded?.leave()));
+  return {
+    url: door.url,
+    database: { url, embedded: embedded === undefined ? 'no' : embedded.joined ? 'joined' : 'started' },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+interface DoorOptions {
+  readonly http: HttpServer;
+  readonly settings: Settings;
+  readonly room: WaitingRoom;
+  readonly health: ReplicaHealth;
+}
+
+/** The listening side: opened when all else runs; closing answers those who wait with their claims' present state. */
+class Door implements Service {
+  readonly name = 'http';
+  readonly #options: DoorOptions;
+  #url = '';
+
+  constructor(options: DoorOptions) {
+    this.#options = options;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  async start(): Promise<void> {
+    const { http, settings } = this.#options;
+    await http.listen({ host: settings.host, port: settings.port });
+    const { address, family, port } = http.server.address() as AddressInfo;
+    this.#url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  async stop(): Promise<void> {
+    const { http, room, health } = this.#options;
+    health.beginStopping();
+    room.close();
+    await http.drain();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}

@@ -1,0 +1,44 @@
+import type { Arrival } from '../notifier/waiting-room.ts';
+import type { Coordinator } from '../protocol/coordinator.ts';
+import type { ReplicaId } from '../protocol/ids.ts';
+import type { Database } from '../store/database.ts';
+import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
+import type { Batcher } from './batcher.ts';
+import { Claims, type ClaimsOptions } from './claims.ts';
+import { readOrchestrator } from './orchestrator-view.ts';
+import { Queues, type QueuesOptions } from './queues.ts';
+
+export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions {
+  readonly db: Database;
+  readonly replicaId: ReplicaId;
+  readonly looks: Batcher<ClaimKey, Arrival>;
+  readonly renewals: Batcher<RenewOperation, Arrival>;
+}
+
+/** All verbs a client may ask for, in one place: what the HTTP routes call. */
+export class QueueCoordinator implements Coordinator {
+  readonly #claims: Claims;
+  readonly #queues: Queues;
+  readonly #options: QueueCoordinatorOptions;
+
+  constructor(options: QueueCoordinatorOptions) {
+    this.#options = options;
+    this.#claims = new Claims(options);
+    this.#queues = new Queues(options);
+  }
+
+  acquire: Coordinator['acquire'] = (queue, body, context) => this.#claims.acquire(queue, body, context);
+  getClaim: Coordinator['getClaim'] = (queue, claimId, waitMs, context) =>
+    this.#claims.getClaim(queue, claimId, waitMs, context);
+  renew: Coordinator['renew'] = (queue, claimId, body, context) => this.#claims.renew(queue, claimId, body, context);
+  release: Coordinator['release'] = (queue, claimId, body) => this.#claims.release(queue, claimId, body);
+  cancel: Coordinator['cancel'] = (queue, claimId, context) => this.#claims.cancel(queue, claimId, context);
+  break: Coordinator['break'] = (queue, claimId, body) => this.#claims.break(queue, claimId, body);
+  configureQueue: Coordinator['configureQueue'] = (queue, change, options) =>
+    this.#queues.configure(queue, change, options);
+  getQueue: Coordinator['getQueue'] = (queue) => this.#queues.get(queue);
+  listQueues: Coordinator['listQueues'] = (options) => this.#queues.list(options);
+  deleteQueue: Coordinator['deleteQueue'] = (queue, options) => this.#queues.delete(queue, options);
+  checkToken: Coordinator['checkToken'] = (queue, token, slot) => this.#queues.checkToken(queue, token, slot);
+  orchestrator: Coordinator['orchestrator'] = () => readOrchestrator(this.#options.db, this.#options.replicaId);
+}
