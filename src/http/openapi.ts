@@ -6,9 +6,8 @@ import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../prot
 import type { Operation } from './operation.ts';
 import { ProblemDocument, problemMediaType } from './problem.ts';
 
-// Written here rather than by @fastify/swagger: that one makes every body required, knows no recursive zod schema,
-// and closes the answers (additionalProperties: false), which would forbid clients to accept our additions.
-
+// Not by @fastify/swagger: that one makes every body required, knows no recursive zod schema, and closes the answers
+// (additionalProperties: false), which would forbid clients to accept our additions.
 type Json = Record<string, unknown>;
 
 /** A route as it was registered. The schemas are the ones requests are checked with. */
@@ -72,7 +71,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
       if (io === 'output' && isOpen) delete node.additionalProperties;
       // zod drops a default that stands before a transformation, which is how numbers are read from a query.
       if (io === 'input' && def.type === 'default') node.default = def.defaultValue;
-      // What zod says about every integer, and says nothing.
+      // What zod says about every integer.
       if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
       if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
     },

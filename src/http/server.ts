@@ -66,6 +66,8 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
       maxHeaderSize: limits.headerBytesMax,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
+      // Node looks for late requests every 30 s unless told otherwise; so 10 s would mean up to 40.
+      connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 4),
     },
     // Its own 503 is not a problem document; `admit` answers in its place.
     return503OnClosing: false,

@@ -9,7 +9,7 @@ export interface RecordedCall {
   readonly args: readonly unknown[];
 }
 
-export type Answers = { [verb in keyof Coordinator]?: (...args: never[]) => Promise<unknown> };
+export type Answers = { [verb in keyof Coordinator]?: (...args: unknown[]) => Promise<unknown> };
 
 export interface RecordingServer extends AsyncDisposable {
   readonly app: HttpServer;
@@ -47,7 +47,7 @@ export function recordingServer(
   const lines: Record<string, unknown>[] = [];
   const observed: [string, string, number][] = [];
   const answer = (verb: keyof Coordinator) => {
-    const told = options.answers?.[verb] as ((...args: unknown[]) => Promise<unknown>) | undefined;
+    const told = options.answers?.[verb];
     return async (...args: unknown[]) => {
       calls.push({ verb, args });
       return told === undefined ? { version: 1 } : told(...args);

@@ -21,6 +21,7 @@ const refused: [title: string, request: InjectOptions, status: number, code: str
   ['__proto__', post(acquire, '{"holder":"a","__proto__":{"x":1}}'), 400, 'invalid_json'],
   ['__proto__ inside metadata', post(acquire, '{"holder":"a","metadata":{"__proto__":{"x":1}}}'), 400, 'invalid_json'],
   ['constructor.prototype', post(acquire, '{"holder":"a","constructor":{"prototype":{}}}'), 400, 'invalid_json'],
+  ['nesting deeper than 32', post(acquire, nested(31)), 400, 'invalid_json'],
   ['nesting without end', post(acquire, nested(20_000)), 400, 'invalid_json'],
   ['an unknown field', post(acquire, '{"holder":"a","priorty":1}'), 400, 'invalid_request'],
   ['a field of the wrong type', post(acquire, '{"holder":"a","ttl_ms":"30000"}'), 400, 'invalid_request'],

@@ -12,8 +12,8 @@ const firstCall = (server: RecordingServer) => until(() => server.calls[0], { wh
 
 /** Waits as a coordinator does: until its signal aborts, then by `then`. */
 function waiting(then: (signal: AbortSignal) => unknown) {
-  return async (...args: never[]): Promise<unknown> => {
-    const { signal } = args.at(-1) as unknown as CallContext;
+  return async (...args: unknown[]): Promise<unknown> => {
+    const { signal } = args.at(-1) as CallContext;
     if (!signal.aborted) await once(signal, 'abort');
     return then(signal);
   };
@@ -34,6 +34,8 @@ describe('a client that hangs up', () => {
     if (!signal.aborted) await once(signal, 'abort');
     expect(signal.reason).toMatchObject({ name: 'AbortError' });
     await until(() => server.observed.length > 0, { what: 'the request is observed' });
+    // The call rejects now, in turns after its signal; a line about that would come with them.
+    await turn();
     expect(server.observed).toEqual([['/v1/queues/:queue/acquire', 'POST', 499]]);
     expect(server.lines).toMatchObject([{ level: 20, status: 499, code: 'client_closed_request' }]);
   });
@@ -85,6 +87,18 @@ describe('what Node refuses before there is a request', () => {
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(answer).toContain('content-type: application/problem+json');
     expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({ status, code });
+    expect(server.calls).toEqual([]);
+  });
+
+  it.each([
+    ['headers', { headersTimeoutMs: 100 }, 'GET / HTTP/1.1\r\nhost: x\r\n'],
+    ['a body', { headersTimeoutMs: 100, requestTimeoutMs: 200 }, acquireText(0).slice(0, -1)],
+  ])('%s that come too slowly are 408 request_timeout', async (_title, limits, text) => {
+    await using server = recordingServer({ limits });
+    await listen(server);
+    const client = await rawConnection(server.app);
+    client.socket.write(text);
+    expect(await client.closed()).toMatch(/^HTTP\/1.1 408 [^]*"request_timeout"/);
     expect(server.calls).toEqual([]);
   });
 

@@ -2,7 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { type ErrorCode, SignalboxError, errorCatalogue } from '../../src/protocol/errors.ts';
 import { recordingServer } from './recording-server.ts';
 
-const failing = (error: unknown) => recordingServer({ answers: { getQueue: () => Promise.reject(error) } });
+const failing = (error: unknown) =>
+  recordingServer({
+    answers: {
+      getQueue: async () => {
+        throw error;
+      },
+    },
+  });
 
 describe('problem documents', () => {
   it.each(Object.keys(errorCatalogue) as ErrorCode[])('%s goes out with its status and code', async (code) => {
