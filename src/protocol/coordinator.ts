@@ -14,7 +14,10 @@ import type { ClaimId, FencingToken, QueueName } from './ids.ts';
 import type { OrchestratorView } from './orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './queues.ts';
 
-/** How one call arrived. `receivedAtMs` is on the replica's monotonic clock; `signal` aborts when the client hangs up. */
+/**
+ * How one call arrived. `receivedAtMs` is on the replica's monotonic clock. `signal` aborts when the client hangs up, and,
+ * for calls that wait, with reason SignalboxError `shutting_down` when the replica stops: then they answer at once.
+ */
 export interface CallContext {
   readonly receivedAtMs: number;
   readonly signal: AbortSignal;

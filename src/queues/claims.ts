@@ -13,6 +13,7 @@ import type {
   WaitingClaim,
 } from '../protocol/claims.ts';
 import type { CallContext } from '../protocol/coordinator.ts';
+import { SignalboxError } from '../protocol/errors.ts';
 import type { ClaimId, QueueName } from '../protocol/ids.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
@@ -154,10 +155,14 @@ export class Claims {
     }
   }
 
-  /** News from memory answers at once; without any, or when the news is an offer to be accepted, the rows are read. */
+  /**
+   * News from memory answers at once; without any, or when the news is an offer to be accepted, the rows are read. A
+   * replica that stops answers too, with the claim's present state: its client may not know the id we made for it.
+   */
   async #settled(key: ClaimKey, news: Arrival | undefined, context: CallContext): Promise<Arrival> {
     if (news !== undefined && news.decision.body?.['offered'] !== true) return news;
-    if (news === undefined && context.signal.aborted) context.signal.throwIfAborted();
+    const isHangUp = context.signal.aborted && !(context.signal.reason instanceof SignalboxError);
+    if (news === undefined && isHangUp) context.signal.throwIfAborted();
     return this.#options.looks.submit(key);
   }
 }

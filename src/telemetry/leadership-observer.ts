@@ -4,8 +4,8 @@ import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface LeadershipObserver {
-  onLeadership(event: LeadershipEvent): void;
-  onChore(event: MaintenanceEvent): void;
+  readonly onLeadership: (event: LeadershipEvent) => void;
+  readonly onChore: (event: MaintenanceEvent) => void;
 }
 
 /** Turns what leadership and its chores tell into log lines and metrics. */
@@ -26,7 +26,7 @@ export function leadershipObserver(options: { readonly log: Logger; readonly met
           );
           return;
         case 'term.resigned':
-          log.debug({ epoch: event.term.epoch }, 'resigned');
+          log.debug({ epoch: event.term.epoch }, 'resigned: the lock is free');
           return;
         case 'term.write_refused':
           log.warn(
