@@ -23,6 +23,12 @@ begin
     if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
       return query select * from signalbox.advance_line(v_queue) d where d.claim_id is distinct from p_claim_id;
       v_lease := signalbox.find_lease(p_line, p_claim_id);
+      if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
+        -- Somebody renews it right now: neither held nor over. Asked again, it is one or the other.
+        v_answer.code := 'line_busy';
+        return next v_answer;
+        return;
+      end if;
     end if;
     if v_lease.state = 'held' then
       if v_lease.holder <> p_holder then
@@ -44,14 +50,17 @@ begin
         return next v_answer;
         return;
       end if;
+      -- A row that is locked now is being heard by somebody else; a decision never waits for that (see forget_heard).
       update signalbox.heard h
         set heard_at = signalbox.clock(), listens_until = signalbox.clock() + signalbox.ms(p_listen_ms)
-        where h.queue = v_queue and h.claim_id = p_claim_id;
+        where h.ctid = (select g.ctid from signalbox.heard g where g.queue = v_queue and g.claim_id = p_claim_id
+                        for no key update skip locked);
       v_answer.body := signalbox.waiting_body(v_claim);
       for v_moved in select * from signalbox.advance_line(v_queue) loop
         if v_moved.claim_id = p_claim_id then
+          -- Whoever asks is heard: what it is told here is a full lease, not an offer.
           v_answer.code := v_moved.code;
-          v_answer.body := v_moved.body;
+          v_answer.body := signalbox.lease_body(signalbox.accept_offer(signalbox.find_lease(p_line, p_claim_id)));
         else
           return next v_moved;
         end if;
@@ -133,7 +142,7 @@ begin
   for v_moved in select * from signalbox.advance_line(v_queue) loop
     if v_moved.claim_id = p_claim_id then
       v_answer.code := v_moved.code;
-      v_answer.body := v_moved.body;
+      v_answer.body := signalbox.lease_body(signalbox.accept_offer(signalbox.find_lease(p_line, p_claim_id)));
     else
       return next v_moved;
     end if;
