@@ -18,6 +18,7 @@ declare
   v_lines signalbox.lines[];
   v_line signalbox.lines;
   v_operation record;
+  v_queues text[];
   v_queue text := null;
   v_decision signalbox_v1.decision;
   v_answered integer[] := '{}';
@@ -34,18 +35,19 @@ begin
     end loop;
   end if;
 
-  -- Lock in this statement, decide in later ones: they see what was committed before the locks were granted.
+  v_queues := array(
+    select distinct o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
+    where o.place - 1 <> all(v_answered));
+
+  -- Lock in this statement, decide in later ones: they see what was committed before the locks were granted. An array
+  -- (not a subquery) keeps the plan on the index, whatever the number of queues.
   if p_wait then
     select array_agg(l.line) into v_lines from (
-      select n as line from signalbox.lines n
-      where n.queue in (select o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
-                        where o.place - 1 <> all(v_answered))
+      select n as line from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n) l;
   else
     select array_agg(l.line) into v_lines from (
-      select n as line from signalbox.lines n
-      where n.queue in (select o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
-                        where o.place - 1 <> all(v_answered))
+      select n as line from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n skip locked) l;
   end if;
 
