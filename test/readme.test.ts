@@ -1,0 +1,124 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readSettings, settingNames } from '../src/config/settings.ts';
+import { errorCatalogue } from '../src/protocol/errors.ts';
+import { BackgroundProcess } from './support/background-process.ts';
+
+const root = join(import.meta.dirname, '..');
+const readme = await readFile(join(root, 'README.md'), 'utf8');
+const run = promisify(execFile);
+
+/** The fenced blocks of one language, in order. */
+function blocks(language: string): string[] {
+  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map((match) => match[1] ?? '');
+}
+
+/** Rows of the table below a header line, as cells. */
+function table(header: string): string[][] {
+  const from = readme.indexOf(`| ${header} `);
+  if (from < 0) throw new Error(`the README has no table that begins with ${header}`);
+  return readme
+    .slice(from)
+    .split('\n\n')[0]!
+    .split('\n')
+    .slice(2)
+    .map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim()))
+    .map((cells) => cells.slice(1, -1));
+}
+
+describe('the tables of the README', () => {
+  it('list exactly the error codes of the catalogue, with their status', () => {
+    const listed = table('code').map(([code, status]) => [code?.replaceAll('`', ''), Number(status)]);
+    const known = Object.entries(errorCatalogue).map(([code, { status }]) => [code, status]);
+    expect(listed).toEqual(known);
+  });
+
+  it('list exactly the settings, with their defaults', () => {
+    const rows = table('name');
+    expect(rows.map(([name]) => name?.replaceAll('`', ''))).toEqual(settingNames);
+    const environment = Object.fromEntries(
+      rows
+        .map(([name = '', fallback = '']) => [name.replaceAll('`', ''), fallback] as const)
+        .filter(([name, fallback]) => fallback.startsWith('`') && name !== 'DATABASE_DIRECT_URL')
+        .map(([name, fallback]) => [name, fallback.replaceAll('`', '')]),
+    );
+    expect(readSettings(environment)).toEqual(readSettings({}));
+  });
+});
+
+/**
+ * Commands that a test of their own runs, or that cannot run inside a test run. Everything else in a sh block runs below,
+ * against a replica started with the README's own command.
+ */
+const runElsewhere: Record<string, string> = {
+  'npm ci && npm start': 'npm ci would remove the modules this test runs from; npm start is the replica of this test',
+  'npm run demo': 'test/scenario/demo.test.ts',
+  'npm run check': 'the first half of npm test, which runs this test',
+  'npm test': 'it runs this test',
+};
+
+describe('the commands of the README', () => {
+  let dataDir: string;
+  let replica: BackgroundProcess;
+  let url: string;
+  let databaseUrl: string;
+  let environment: NodeJS.ProcessEnv;
+
+  beforeAll(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'signalbox-readme-'));
+    environment = { ...process.env, DATABASE_URL: '', SIGNALBOX_DATA_DIR: dataDir, PORT: '0', LOG_LEVEL: 'warn' };
+    replica = await BackgroundProcess.start('npm', ['start'], { cwd: root, env: environment });
+    url = (await replica.line(/Signalbox listens on (\S+)/))[1] ?? '';
+    databaseUrl = (await replica.line(/psql "([^"]+)"/))[1] ?? '';
+  });
+
+  afterAll(async () => {
+    await replica.terminate();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  it('answer as the README shows: acquire, renew, release, check, migrate', async () => {
+    let output = '';
+    const commands = blocks('sh').flatMap((block) => {
+      const left = block.split('\n').filter((line) => line !== '' && !(line in runElsewhere));
+      return left.length === 0 ? [] : [left.join('\n')];
+    });
+    expect(commands.length).toBeGreaterThanOrEqual(4);
+    for (const command of commands) {
+      const script = `set -eu\n${command.replaceAll('http://127.0.0.1:8080', url)}`;
+      const { stdout } = await run('bash', ['-c', script], { cwd: root, env: environment });
+      output += `${stdout}\n`;
+    }
+    expect(output).toContain('"state":"held"');
+    expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true\}/s);
+    expect(output).toContain('"current":false');
+    expect(output).toContain('nothing is pending');
+  });
+
+  it('in SQL run as they stand', async () => {
+    const client = new pg.Client({ connectionString: databaseUrl });
+    await client.connect();
+    try {
+      await client.query('create table my_resource (id int primary key, value text, fencing_token bigint not null)');
+      await client.query(`insert into my_resource values (1, 'old', 0)`);
+      const results: pg.QueryResult[] = [];
+      for (const block of blocks('sql')) {
+        for (const statement of block.split(/;\s*$/m).filter((text) => text.trim() !== '')) {
+          results.push(await client.query(statement));
+        }
+      }
+      expect(results[0]?.rowCount).toBe(1);
+      expect(results.map(({ rows }) => (rows[0] as { code?: string } | undefined)?.code).filter(Boolean)).toEqual([
+        'held',
+        'broken',
+      ]);
+    } finally {
+      await client.end();
+    }
+  });
+});
