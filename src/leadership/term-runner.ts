@@ -30,27 +30,30 @@ export interface TermRunnerOptions {
  */
 export async function runTerm(context: TermContext, options: TermRunnerOptions): Promise<void> {
   const { signal } = context;
+  if (isAborted(signal)) return;
   const ended = whenAborted(signal);
   const entered: Service[] = [];
-  let starting = Promise.resolve();
+  let slowStart: Promise<void> | undefined;
   try {
     for (const service of options.services(context)) {
       if (isAborted(signal)) break;
       entered.push(service);
-      starting = service.start();
-      await Promise.race([starting, ended]);
+      slowStart = service.start();
+      await Promise.race([slowStart, ended]);
+      if (!isAborted(signal)) slowStart = undefined;
     }
   } catch (error) {
+    slowStart = undefined;
     options.onStartFailed(error);
   }
   await ended;
   for (const service of entered.toReversed()) await stop(service, options);
   const last = entered.at(-1);
-  if (last === undefined) return;
+  if (last === undefined || slowStart === undefined) return;
   try {
-    await starting;
+    await slowStart;
   } catch {
-    // Reported above if it failed during the term; afterwards it changes nothing any more.
+    // A start that fails after the term ended changes nothing any more.
   }
   await stop(last, options);
 }

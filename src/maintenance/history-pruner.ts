@@ -1,4 +1,3 @@
-import type pg from 'pg';
 import { isAborted } from '../runtime/pause.ts';
 import type { Database } from '../store/database.ts';
 import type { Term } from '../store/decisions.ts';
@@ -11,6 +10,7 @@ import {
   listPartitions,
   sweepPartitions,
   type HistoryPartition,
+  type PartitionConnection,
 } from '../store/history-partitions.ts';
 import type { Chore, ChoreCounts, MaintenanceEvent } from './chore.ts';
 
@@ -84,42 +84,42 @@ interface PruneOptions {
 
 async function prune(old: readonly HistoryPartition[], options: PruneOptions): Promise<ChoreCounts> {
   const counts = { finalized: 0, detached: 0, dropped: 0 };
-  const { client, backendPid } = await connectForPartitions(options.directUrl);
+  const connection = await connectForPartitions(options.directUrl);
   const run = (step: string, partition: HistoryPartition, work: () => Promise<void>) =>
-    withTimeout({ ...options, client, backendPid }, step, partition, work);
+    withTimeout({ ...options, connection }, step, partition, work);
   try {
     // A parent takes one pending detach at a time, so those come first.
     for (const partition of old.filter(({ state }) => state === 'detaching')) {
-      await run('finalizing', partition, () => finalizeDetach(client, partition));
+      await run('finalizing', partition, () => finalizeDetach(connection, partition));
       counts.finalized++;
     }
     for (const partition of old) {
       if (options.signal.aborted) break;
       if (partition.state === 'attached') {
-        await run('detaching', partition, () => detachPartition(client, partition));
+        await run('detaching', partition, () => detachPartition(connection, partition));
         counts.detached++;
       }
-      await run('dropping', partition, () => dropDetached(client, partition));
+      await run('dropping', partition, () => dropDetached(connection, partition));
       counts.dropped++;
     }
     return counts;
   } finally {
-    await client.end().catch(() => undefined);
+    await connection.close();
   }
 }
 
 /** A timeout of this side: the direct connection takes no start-up setting if it leads through a pooler after all. */
 async function withTimeout(
-  options: PruneOptions & { readonly client: pg.Client; readonly backendPid: number },
+  options: PruneOptions & { readonly connection: PartitionConnection },
   step: string,
   partition: HistoryPartition,
   work: () => Promise<void>,
 ): Promise<void> {
-  const { db, signal, detachTimeoutMs, backendPid } = options;
+  const { db, signal, detachTimeoutMs, connection } = options;
   const timeout = new AbortController();
   const cancel = () => {
     // If this fails too, closing the connection at the end of the round is all that is left; the server finishes alone.
-    cancelPartitionWork(db, backendPid).catch(() => options.client.end().catch(() => undefined));
+    cancelPartitionWork(db, connection.backendPid).catch(() => connection.close());
   };
   const timer = setTimeout(() => {
     timeout.abort();

@@ -36,17 +36,23 @@ export async function listPartitions(db: Database): Promise<readonly HistoryPart
 }
 
 /** Begins and, unless broken off, ends the detaching of a partition. Stops no writer and no reader; waits for them. */
-export async function detachPartition(client: pg.ClientBase, { parent, name }: HistoryPartition): Promise<void> {
+export async function detachPartition(
+  { client }: PartitionConnection,
+  { parent, name }: HistoryPartition,
+): Promise<void> {
   await client.query(`alter table signalbox.${quoted(parent)} detach partition signalbox.${quoted(name)} concurrently`);
 }
 
 /** Ends a detaching that was broken off. */
-export async function finalizeDetach(client: pg.ClientBase, { parent, name }: HistoryPartition): Promise<void> {
+export async function finalizeDetach(
+  { client }: PartitionConnection,
+  { parent, name }: HistoryPartition,
+): Promise<void> {
   await client.query(`alter table signalbox.${quoted(parent)} detach partition signalbox.${quoted(name)} finalize`);
 }
 
-/** Drops a table that is no partition any more; refused by the server while it still is one only by the caller's order. */
-export async function dropDetached(client: pg.ClientBase, { name }: HistoryPartition): Promise<void> {
+/** Drops a table that is no partition any more: the caller has seen it `detached`, or detached it. */
+export async function dropDetached({ client }: PartitionConnection, { name }: HistoryPartition): Promise<void> {
   await client.query(`drop table if exists signalbox.${quoted(name)}`);
 }
 
@@ -60,10 +66,15 @@ export async function cancelPartitionWork(db: Database, backendPid: number): Pro
   });
 }
 
-/** A connection for statements that cannot run in a transaction or through a pooler, and its backend's pid. */
-export async function connectForPartitions(
-  directUrl: string,
-): Promise<{ readonly client: pg.Client; readonly backendPid: number }> {
+/** A connection for statements that cannot run in a transaction or through a pooler. */
+export interface PartitionConnection {
+  readonly client: pg.Client;
+  readonly backendPid: number;
+  /** Never rejects. A statement under way is left to the server. */
+  close(): Promise<void>;
+}
+
+export async function connectForPartitions(directUrl: string): Promise<PartitionConnection> {
   const client = new pg.Client({
     connectionString: directUrl,
     application_name: 'signalbox history',
@@ -73,7 +84,7 @@ export async function connectForPartitions(
   client.on('error', () => undefined);
   await client.connect();
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  return { client, backendPid: rows[0]?.pid ?? 0 };
+  return { client, backendPid: rows[0]?.pid ?? 0, close: () => client.end().catch(() => undefined) };
 }
 
 function quoted(name: string): string {
