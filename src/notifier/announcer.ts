@@ -9,14 +9,14 @@ import { encodeMoved } from './messages.ts';
 export interface AnnouncerOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
-  /** One NOTIFY gathers what happens in this time. */
+  /** The pause after a NOTIFY; the next one gathers what happens meanwhile. */
   readonly gatherMs?: number;
   readonly onError: (error: unknown) => void;
 }
 
 /**
- * Tells other replicas which claims moved, one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is a
- * hint: what is lost is found by the other replica's own watch within a second.
+ * Tells other replicas which claims moved, at most one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is
+ * a hint: what is lost is found by the other replica's own watch within a second.
  */
 export class Announcer implements Service {
   readonly name = 'announcer';
@@ -51,10 +51,11 @@ export class Announcer implements Service {
 
   async #send(): Promise<void> {
     while (this.#moved.size > 0) {
-      await sleep(this.#options.gatherMs ?? 10);
       const keys = [...this.#moved.values()];
       this.#moved.clear();
       await notify(this.#options.db, encodeMoved(this.#options.replicaId, keys)).catch(this.#options.onError);
+      // After the NOTIFY, not before it: the first of a burst is told at once, the rest of it together.
+      await sleep(this.#options.gatherMs ?? 10);
     }
     this.#sending = undefined;
   }
