@@ -59,9 +59,9 @@ export class Listener implements Service {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
         await this.#listenUntilLost(signal, () => (failures = 0));
-        this.#setState(false);
+        this.#setState(false, signal);
       } catch (error) {
-        this.#setState(false, error);
+        this.#setState(false, signal, error);
       }
       // Ends early when stopped.
       await sleep(backoffMs(failures, { firstMs: 500, maxMs: 15_000 }), undefined, { signal }).catch(() => undefined);
@@ -101,7 +101,7 @@ export class Listener implements Service {
     if (tested === 'stopped') return;
     if (tested === 'silent') throw new Error('LISTEN hears nothing: is DATABASE_DIRECT_URL a transaction pooler?');
     onWorking();
-    this.#setState(true);
+    this.#setState(true, signal);
     // A peer that vanished without a word is found by asking.
     while (!signal.aborted) {
       const pause = sleep(10_000, 'probe' as const, { signal }).catch(() => 'stopped' as const);
@@ -111,9 +111,11 @@ export class Listener implements Service {
     }
   }
 
-  #setState(works: boolean, error?: unknown): void {
+  #setState(works: boolean, signal: AbortSignal, error?: unknown): void {
     const changed = this.#works !== works;
     this.#works = works;
+    // That it ends with stop() is no news.
+    if (signal.aborted) return;
     if (changed || error !== undefined) this.#options.onState({ works, error });
   }
 }

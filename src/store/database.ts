@@ -1,7 +1,7 @@
 import { Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, DummyDriver } from 'kysely';
 import pg from 'pg';
 import type { Service } from '../runtime/service.ts';
-import { DatabaseTimeoutError } from './failures.ts';
+import { DatabaseTimeoutError, connectionFailure } from './failures.ts';
 import type { Tables } from './tables.ts';
 
 /**
@@ -91,8 +91,8 @@ export class Database implements Service {
   }
 
   /**
-   * Runs one statement. Throws what pg throws, or `DatabaseTimeoutError`; `failureKind` sorts both. After a statement
-   * timeout or a broken connection its outcome is unknown.
+   * Runs one statement. Throws `pg.DatabaseError`, `DatabaseTimeoutError` or `DatabaseUnavailableError`; `failureKind`
+   * sorts them. After the last two its outcome is unknown.
    */
   async query<Row>(
     lane: Lane,
@@ -104,7 +104,7 @@ export class Database implements Service {
     let timer: NodeJS.Timeout | undefined;
     try {
       const timeout = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new DatabaseTimeoutError('statement', timeoutMs)), timeoutMs);
+        timer = setTimeout(() => reject(new DatabaseTimeoutError(timeoutMs)), timeoutMs);
       });
       const running = client.query(statement.sql, [...statement.parameters]);
       const { rows } = await Promise.race([running, timeout]);
@@ -112,8 +112,8 @@ export class Database implements Service {
       return rows as Row[];
     } catch (error) {
       // Only an answer from the server says that the connection is still good.
-      client.release(!(error instanceof pg.DatabaseError) || error);
-      throw error;
+      client.release(!(error instanceof pg.DatabaseError) || endsConnection(error));
+      throw connectionFailure(error);
     } finally {
       clearTimeout(timer);
     }
@@ -123,9 +123,7 @@ export class Database implements Service {
     try {
       return await this.#pools[lane].connect();
     } catch (error) {
-      if (error instanceof Error && error.message.startsWith('timeout exceeded when trying to connect'))
-        throw new DatabaseTimeoutError('connect', this.#options.connectTimeoutMs);
-      throw error;
+      throw connectionFailure(error);
     }
   }
 
@@ -144,4 +142,9 @@ export class Database implements Service {
     pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;
   }
+}
+
+/** SQLSTATE 57P (shutting down, cut off) and 08: the server said so and closed the connection. */
+function endsConnection({ code }: pg.DatabaseError): boolean {
+  return code !== undefined && /^(08|57P)/.test(code);
 }

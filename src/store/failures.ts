@@ -13,21 +13,34 @@ export type FailureKind =
   /** Anything else: a mistake of this program. */
   | 'defect';
 
-/** This client gave up waiting for an answer or for a connection. The connection is thrown away. */
+/** This client gave up waiting for the answer to a statement. The connection is thrown away. */
 export class DatabaseTimeoutError extends Error {
-  readonly timeout: 'connect' | 'statement';
-
-  constructor(timeout: 'connect' | 'statement', afterMs: number) {
-    super(`the database did not answer within ${afterMs} ms (${timeout} timeout)`);
+  constructor(afterMs: number) {
+    super(`the database did not answer within ${afterMs} ms (statement timeout)`);
     this.name = 'DatabaseTimeoutError';
-    this.timeout = timeout;
   }
+}
+
+/** The connection could not be made, or broke under the statement. What the driver said is the cause. */
+export class DatabaseUnavailableError extends Error {
+  constructor(cause: unknown) {
+    super(`the database cannot be reached: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'DatabaseUnavailableError';
+  }
+}
+
+/** An error that came from the server as it is; one from the socket or the driver as `DatabaseUnavailableError`. */
+export function connectionFailure(error: unknown): unknown {
+  return error instanceof pg.DatabaseError || error instanceof DatabaseTimeoutError
+    ? error
+    : new DatabaseUnavailableError(error);
 }
 
 const contended = new Set(['55P03', '40P01', '40001', '57014']);
 
 export function failureKind(error: unknown): FailureKind {
-  if (error instanceof DatabaseTimeoutError) return error.timeout === 'connect' ? 'unavailable' : 'timeout';
+  if (error instanceof DatabaseTimeoutError) return 'timeout';
+  if (error instanceof DatabaseUnavailableError) return 'unavailable';
   if (error instanceof pg.DatabaseError && error.code !== undefined) {
     const { code } = error;
     if (code === 'SB001') return 'deposed';
@@ -38,6 +51,5 @@ export function failureKind(error: unknown): FailureKind {
       return 'unavailable';
     return 'defect';
   }
-  // Without SQLSTATE it came from the socket or the driver, not from the server.
-  return error instanceof Error && !(error instanceof TypeError) ? 'unavailable' : 'defect';
+  return 'defect';
 }

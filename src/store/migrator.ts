@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
+import { connectionFailure } from './failures.ts';
 import { applyFunctionSet, functionSetState, type FunctionSetState } from './schema/function-set.ts';
 import { setRoleTimeouts } from './schema/role-timeouts.ts';
 import { readMigrations } from './schema/sql-files.ts';
@@ -120,7 +121,11 @@ function refuseBreaking(unknown: readonly string[]): void {
 async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString, application_name: 'signalbox migrate' });
   client.on('error', () => undefined);
-  await client.connect();
+  try {
+    await client.connect();
+  } catch (error) {
+    throw connectionFailure(error);
+  }
   try {
     return await work(client);
   } finally {
