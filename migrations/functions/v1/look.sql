@@ -13,6 +13,8 @@ declare
   v_line signalbox.lines;
   v_lease signalbox.leases;
   v_body jsonb;
+  v_decision signalbox_v1.decision;
+  v_answered boolean[] := '{}';
 begin
   if p_hear then
     perform 1 from signalbox.heard h
@@ -25,7 +27,7 @@ begin
   end if;
 
   -- Every waiting claim asked about, each line read once for all of them.
-  return query
+  for v_decision in
     with items as materialized (
       select (o.n - 1)::integer as item, o.value ->> 'queue' as queue, o.value ->> 'claim_id' as claim_id
       from jsonb_array_elements(p_items) with ordinality o(value, n)),
@@ -52,12 +54,17 @@ begin
         'poll_after_ms', least(case when p.place = 1 then 1000 else 3000 end, q.waiting_ttl_ms / 3))
     from wanted w join lines l on (l.line).queue = w.queue
     join signalbox.queues q on q.queue = w.queue
-    left join places p on p.queue = w.queue and p.claim_id = w.claim_id;
+    left join places p on p.queue = w.queue and p.claim_id = w.claim_id
+  loop
+    v_answered[v_decision.item + 1] := true;
+    return next v_decision;
+  end loop;
 
   for v_item in
     select (o.n - 1)::integer as item, o.value ->> 'queue' as queue, o.value ->> 'claim_id' as claim_id
     from jsonb_array_elements(p_items) with ordinality o(value, n)
   loop
+    continue when v_answered[v_item.item + 1];
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     v_lease := signalbox.find_lease(v_line, v_item.claim_id);
     if v_lease.state = 'held' then
@@ -68,8 +75,13 @@ begin
         v_item.queue, v_item.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
       continue;
     end if;
-    continue when exists (
-      select 1 from signalbox.waiting w where w.claim_id = v_item.claim_id and w.queue = v_item.queue);
+    if exists (select 1 from signalbox.waiting w where w.claim_id = v_item.claim_id and w.queue = v_item.queue) then
+      -- It went back into the line (an offer lapsed) after the line was read above.
+      return query select v_item.item, d.code, d.queue, d.claim_id, d.body
+        from signalbox_v1.look(jsonb_build_array(jsonb_build_object('queue', v_item.queue, 'claim_id', v_item.claim_id)),
+          false) d;
+      continue;
+    end if;
     select signalbox.ended_claim(v_item.queue, v_item.claim_id,
         coalesce((select q.claim_memory_ms from signalbox.queues q where q.queue = v_item.queue), 86400000))
       into v_body;
