@@ -93,7 +93,7 @@ begin
         else (v_operation.item, 'unknown_operation', v_queue, v_operation.claim_id, null)::signalbox_v1.decision end;
       return next v_decision;
       v_must_advance := v_must_advance
-        or v_decision.code in ('released', 'cancelled', 'broken', 'already_ended')
+        or v_decision.code in ('released', 'cancelled', 'broken', 'already_ended', 'release_requested')
           and exists (select 1 from signalbox.lines n where n.queue = v_queue and n.waiting > 0);
     end if;
   end loop;
