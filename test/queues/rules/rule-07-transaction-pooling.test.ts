@@ -1,0 +1,139 @@
+import pg from 'pg';
+import { expect, test } from 'vitest';
+import { freshDatabase } from '../../support/database.ts';
+import { acquireItem, decide, makeQueues, onQueue, rowsOf } from '../../support/sql-verbs.ts';
+
+/** In the project `pgbouncer` these are connections of the pooler; a transaction may get any server connection. */
+async function pooledClients(url: string, count: number) {
+  const clients = Array.from({ length: count }, () => new pg.Client({ connectionString: url }));
+  for (const client of clients) client.on('error', () => undefined);
+  await Promise.all(clients.map((client) => client.connect()));
+  return {
+    clients,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(clients.map((client) => client.end()));
+    },
+  };
+}
+
+test('every verb works through the pooler, each call on whatever connection comes', async () => {
+  await using db = await freshDatabase();
+  await using pooled = await pooledClients(db.url, 2);
+  const [one, other] = pooled.clients;
+  if (one === undefined || other === undefined) throw new Error('no clients');
+  await makeQueues(one, ['q']);
+  const [a = 0] = await onQueue(other, 'q').hold('a');
+  expect((await onQueue(one, 'q').acquire('b')).code).toBe('waiting');
+  expect((await onQueue(other, 'q').renew('a', a)).code).toBe('renewed');
+  await onQueue(one, 'q').hear(['b'], 60_000);
+  expect((await onQueue(other, 'q').look('b', { hear: true })).body.position).toBe(1);
+  expect((await onQueue(one, 'q').release('a', a)).code).toBe('released');
+  expect(await onQueue(other, 'q').held()).toEqual(['b']);
+  expect((await onQueue(one, 'q').cancel('b')).code).toBe('release_requested');
+  expect((await onQueue(other, 'q').break('b')).code).toBe('broken');
+  expect(await onQueue(one, 'q').advance()).toEqual([]);
+  expect((await onQueue(other, 'q').configure({ concurrency_limit: 3 }))[0]?.code).toBe('configured');
+  await rowsOf(one, 'select signalbox_v1.report_replica($1, $2, null)', ['r', '1']);
+  const [term] = await rowsOf<{ epoch: string }>(other, 'select * from signalbox_v1.campaign($1, 10000)', ['r']);
+  expect(await rowsOf(one, 'select * from signalbox_v1.renew_term($1, $2, 10000)', ['r', term?.epoch])).toHaveLength(1);
+  for (const sweep of ['sweep_lines', 'sweep_leases', 'sweep_silent'])
+    await rowsOf(other, `select * from signalbox_v1.${sweep}($1, $2)`, ['r', term?.epoch]);
+  await rowsOf(one, 'select signalbox_v1.sweep_partitions($1, $2, 7)', ['r', term?.epoch]);
+  await rowsOf(other, 'select * from signalbox_v1.sweep_idle_queues($1, $2, 1000)', ['r', term?.epoch]);
+  await rowsOf(one, 'select signalbox_v1.sweep_registers($1, $2)', ['r', term?.epoch]);
+  await rowsOf(other, 'select signalbox_v1.resign($1, $2)', ['r', term?.epoch]);
+  await rowsOf(one, 'select signalbox_v1.retire_replica($1)', ['r']);
+  expect((await onQueue(other, 'q').delete()).at(-1)?.code).toBe('deleted');
+});
+
+test('thirty clients at once over the pooler admit as many as the limit', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { concurrency_limit: 5 });
+  await using pooled = await pooledClients(db.url, 30);
+  const answers = await Promise.all(
+    pooled.clients.map((client, index) => decide(client, [acquireItem('q', `${index}`)], { wait: true })),
+  );
+  const codes = answers.flat().map(({ code }) => code);
+  expect(codes.filter((code) => code === 'held')).toHaveLength(5);
+  expect(codes.filter((code) => code === 'waiting')).toHaveLength(25);
+});
+
+test('the settings of a function do not stay on the connection', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  const { client, settings } = {
+    client: await db.connect(),
+    settings: ['lock_timeout', 'plan_cache_mode', 'search_path'],
+  };
+  const read = () =>
+    rowsOf(client, 'select name, setting from pg_settings where name = any($1) order by name', [settings]);
+  const before = await read();
+  await onQueue(client, 'q').acquire('a');
+  expect(await read()).toEqual(before);
+});
+
+test('no function uses what belongs to a session', async () => {
+  await using db = await freshDatabase();
+  const found = await rowsOf(
+    db,
+    `select oid::regprocedure::text as function from pg_proc
+     where pronamespace in ('signalbox'::regnamespace, 'signalbox_v1'::regnamespace)
+       and regexp_replace(prosrc, '--[^\n]*', '', 'g') ~* any (array[
+         '\\m(un)?listen\\M', 'pg_(try_)?advisory_lock', 'pg_advisory_unlock', '\\mprepare\\M',
+         '\\mdeallocate\\M', '\\m(temp|temporary)\\M', '\\mset\\s+(session|local|time)\\M', 'set_config', '\\mdeclare\\s+\\w+\\s+cursor'])`,
+  );
+  expect(found).toEqual([]);
+});
+
+test('no deciding function notifies: commits with a notification queue behind one lock of the whole server', async () => {
+  await using db = await freshDatabase();
+  const notifying = await rowsOf(
+    db,
+    `select proname from pg_proc where prosrc ~* 'pg_notify|\\mnotify\\M'
+       and pronamespace in ('signalbox'::regnamespace, 'signalbox_v1'::regnamespace)`,
+  );
+  expect(notifying).toEqual([{ proname: 'resign' }]);
+});
+
+/** Public functions that never wait for a row somebody else has locked. */
+const neverWaits = ['watch'];
+/** Public functions whose statements are single-row lookups by key, or are called too seldom for a plan to matter. */
+const anyPlan = [
+  'campaign',
+  'configure',
+  'delete_queue',
+  'ensure_queues',
+  'record_chore',
+  'renew_term',
+  'report_replica',
+  'resign',
+  'retire_replica',
+  'sweep_partitions',
+  'sweep_registers',
+];
+
+test('public functions carry their timeouts and plan mode, run as their owner, and fix their search path', async () => {
+  await using db = await freshDatabase();
+  const functions = await rowsOf<{ name: string; owner: boolean; config: string[] | null }>(
+    db,
+    `select proname as name, prosecdef as owner, proconfig as config from pg_proc
+     where pronamespace = 'signalbox_v1'::regnamespace order by proname`,
+  );
+  const having = (setting: string) =>
+    functions.filter(({ config }) => config?.some((entry) => entry.startsWith(setting))).map(({ name }) => name);
+  const all = functions.map(({ name }) => name);
+  expect(functions.filter(({ owner }) => !owner)).toEqual([]);
+  expect(having('search_path=pg_catalog, pg_temp')).toEqual(all);
+  expect(having('lock_timeout=')).toEqual(all.filter((name) => !neverWaits.includes(name)));
+  expect(having('plan_cache_mode=force_generic_plan')).toEqual(all.filter((name) => !anyPlan.includes(name)));
+});
+
+test('nobody but the owner may run a function', async () => {
+  await using db = await freshDatabase();
+  const open = await rowsOf(
+    db,
+    `select p.oid::regprocedure::text from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+     where p.pronamespace in ('signalbox'::regnamespace, 'signalbox_v1'::regnamespace) and a.grantee = 0`,
+  );
+  expect(open).toEqual([]);
+});
