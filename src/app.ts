@@ -207,8 +207,9 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     onEvent: observer.onLeadership,
   });
 
-  // Started in this order and stopped in reverse: the door closes first, the database goes last.
-  const parts: Service[] = [db, announcer, listener, watcher, elector, door, register];
+  // Started in this order and stopped in reverse: the door closes first, the database goes last. The leadership is given
+  // up while the door still finishes what is in flight: a slow client must not keep it from the other replicas.
+  const parts: Service[] = [db, announcer, listener, watcher, together(elector, door, register)];
   await startAll(parts);
   log.info(
     { url: door.url, version: programVersion, database: embedded === undefined ? 'external' : 'embedded' },
@@ -220,6 +221,20 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   return {
     url: door.url,
     database: { url, embedded: embedded === undefined ? 'no' : embedded.joined ? 'joined' : 'started' },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Services that start in order and stop at the same time. */
+function together(...services: readonly Service[]): Service {
+  const stop = async () => {
+    const outcomes = await Promise.allSettled(services.map((service) => service.stop()));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  };
+  return {
+    name: services.map(({ name }) => name).join('+'),
+    start: () => startAll(services),
     stop,
     [Symbol.asyncDispose]: stop,
   };
