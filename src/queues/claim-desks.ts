@@ -13,16 +13,19 @@ export interface DeskOptions {
   readonly pendingMax: number;
 }
 
+/** `listen_ms`: how long the client of the claim will listen from now on. */
+export type Look = ClaimKey & { readonly listen_ms?: number };
+
 export interface ClaimDesks {
   /** Reads of claims whose client asked: they are heard by it. All of one turn go out as one call. */
-  readonly looks: Batcher<ClaimKey, Arrival>;
+  readonly looks: Batcher<Look, Arrival>;
   /** Renewals, on connections of their own: they are never behind decisions. */
   readonly renewals: Batcher<RenewOperation, Arrival>;
 }
 
 export function createClaimDesks({ db, ...options }: DeskOptions): ClaimDesks {
   return {
-    looks: createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: true }) }),
+    looks: createDesk({ ...options, call: (items: readonly Look[]) => look(db, items, { hear: true }) }),
     renewals: createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) }),
   };
 }

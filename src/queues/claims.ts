@@ -19,6 +19,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
 import { endedClaim, heldClaim, refusal, waitingClaim } from './answers.ts';
 import type { Batcher } from './batcher.ts';
+import type { Look } from './claim-desks.ts';
 import type { DecisionDesk } from './decision-desk.ts';
 
 /**
@@ -30,7 +31,7 @@ export const listenMsMax = 15_000;
 export interface ClaimsOptions {
   readonly clock: Clock;
   readonly decisions: DecisionDesk;
-  readonly looks: Batcher<ClaimKey, Arrival>;
+  readonly looks: Batcher<Look, Arrival>;
   readonly renewals: Batcher<RenewOperation, Arrival>;
   readonly room: WaitingRoom;
   /** The client of this waiting claim no longer listens. */
@@ -84,10 +85,13 @@ export class Claims {
     const { clock, looks, room } = this.#options;
     const key = { queue, claim_id: claimId };
     using seat = waitMs > 0 ? room.enter(key) : undefined;
-    let arrival = await looks.submit(key);
+    let arrival = await looks.submit({ ...key, listen_ms: Math.min(waitMs, listenMsMax) });
     if (arrival.decision.code === 'waiting' && seat !== undefined) {
       const timeoutMs = waitMs - (clock.monotonicMs() - context.receivedAtMs);
-      arrival = await this.#settled(key, await seat.wait({ timeoutMs, signal: context.signal }), context);
+      const news = await seat.wait({ timeoutMs, signal: context.signal });
+      seat.leave();
+      if (news === undefined) this.#options.onStoppedListening(key);
+      arrival = await this.#settled(key, news, context);
     }
     switch (arrival.decision.code) {
       case 'held':

@@ -2,8 +2,9 @@ import type { Arrival } from '../notifier/waiting-room.ts';
 import type { Coordinator } from '../protocol/coordinator.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import type { Database } from '../store/database.ts';
-import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
+import type { RenewOperation } from '../store/decisions.ts';
 import type { Batcher } from './batcher.ts';
+import type { Look } from './claim-desks.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
@@ -11,7 +12,7 @@ import { Queues, type QueuesOptions } from './queues.ts';
 export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
-  readonly looks: Batcher<ClaimKey, Arrival>;
+  readonly looks: Batcher<Look, Arrival>;
   readonly renewals: Batcher<RenewOperation, Arrival>;
 }
 
