@@ -23,10 +23,13 @@ export class News {
       this.#options.onDecision(decision);
       const { code, item, queue, claim_id: claimId } = decision;
       if (claimId === null || !endsAWait.has(code)) continue;
-      const deliveredHere = this.#options.room.deliver({ decision, sentAtMs });
+      const endsTheClaim = code === 'cancelled' || code === 'broken';
+      // To who cancels or breaks it is an answer of its own; to who waits for the claim, the claim has ended.
+      const news = endsTheClaim ? { ...decision, code: 'ended' } : decision;
+      const deliveredHere = this.#options.room.deliver({ decision: news, sentAtMs });
       // What answers a caller is news only for a second client of the same claim, which finds it by its watch.
       if (!deliveredHere && item === null) elsewhere.push({ queue, claim_id: claimId });
-      if (!deliveredHere && (code === 'cancelled' || code === 'broken')) elsewhere.push({ queue, claim_id: claimId });
+      if (!deliveredHere && endsTheClaim) elsewhere.push({ queue, claim_id: claimId });
     }
     this.#options.announcer.announceMoved(elsewhere);
   }
