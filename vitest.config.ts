@@ -7,6 +7,9 @@ const databaseTests = ['store', 'queues', 'leadership', 'maintenance', 'notifier
 /** Tests whose statements must work through a transaction pooler. */
 const pooledTests = ['queues', 'http', 'support'];
 
+/** Whole processes on a server of their own: another server beside it would change nothing. */
+const ownServer = ['test/store/embedded/**', 'test/scenario/{database-outage,start-up,demo}.test.ts'];
+
 const everywhere = (directories: string[]) => directories.map((directory) => `test/${directory}/**/*.test.ts`);
 
 /** The same tests on another server; `tool` is what the machine must have for it. */
@@ -35,11 +38,11 @@ export default defineConfig({
     reporters: ['default'],
     projects: [
       ...project('postgres-18', ['test/**/*.test.ts'], ['test/demo/**', 'test/bench/**']),
-      ...project('postgres-15', everywhere(databaseTests), ['test/store/embedded/**'], {
+      ...project('postgres-15', everywhere(databaseTests), ownServer, {
         isThere: existsSync('/usr/lib/postgresql/15/bin/postgres'),
         name: 'postgresql-15 (Debian)',
       }),
-      ...project('pgbouncer', everywhere(pooledTests), [], {
+      ...project('pgbouncer', [...everywhere(pooledTests), 'test/scenario/pooled.test.ts'], [], {
         isThere: findPgBouncer() !== undefined,
         name: 'pgbouncer',
       }),

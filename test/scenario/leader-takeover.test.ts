@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
-import { startReplica, type Replica } from '../support/replica.ts';
+import { startReplica } from '../support/replica.ts';
 import { until } from '../support/until.ts';
 
 interface Leader extends Record<string, unknown> {
@@ -36,16 +36,15 @@ async function databaseMs(database: TestDatabase): Promise<number> {
 async function twoReplicas(database: TestDatabase, leaseSeconds?: number) {
   const env = leaseSeconds === undefined ? {} : { LEADER_LEASE_SECONDS: `${leaseSeconds}` };
   const options = { databaseUrl: database.url, directUrl: database.directUrl, env };
-  const replicas = await Promise.all([startReplica(options), startReplica(options)]);
+  const [one, other] = await Promise.all([startReplica(options), startReplica(options)]);
   const first = await actingLeader(database);
-  const ids = await Promise.all(replicas.map((replica) => replica.id()));
-  const [leader, follower] = ids[0] === first.leader ? replicas : replicas.toReversed();
+  const [leader, follower] = (await one.id()) === first.leader ? [one, other] : [other, one];
   return {
     first,
-    leader: leader!,
-    follower: follower!,
+    leader,
+    follower,
     [Symbol.asyncDispose]: async () => {
-      await Promise.all(replicas.map((replica) => replica[Symbol.asyncDispose]()));
+      await Promise.all([one, other].map((replica) => replica.kill9()));
     },
   };
 }
