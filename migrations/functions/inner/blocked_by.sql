@@ -13,8 +13,12 @@ begin
     from (select l.* from signalbox.leases l where l.queue = p_line.queue and l.state = 'held'
           order by l.slot limit 10) l;
   if p_line.wide then
-    held := p_line.held;
+    -- The counter also counts slots in lock delay. They are looked for only where there can be any.
     delayed := 0;
+    if exists (select 1 from signalbox.queues q where q.queue = p_line.queue and q.lock_delay_ms > 0) then
+      select count(*) into delayed from signalbox.leases l where l.queue = p_line.queue and l.free_after > v_now;
+    end if;
+    held := p_line.held - delayed;
   else
     select count(*) filter (where l.state = 'held'), count(*) filter (where l.free_after > v_now) into held, delayed
       from signalbox.leases l where l.queue = p_line.queue;
