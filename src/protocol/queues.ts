@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { TtlMs } from './claims.ts';
 import { QueueName } from './ids.ts';
 
+/** The max_ttl_ms of a queue made on first use: the default of its column. */
+export const newQueueMaxTtlMs = 300_000;
+
 /** PUT keeps the value of absent fields; null where it is allowed means none. */
 export const QueueSettings = z.strictObject({
   concurrency_limit: z

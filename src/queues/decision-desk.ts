@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arrival } from '../notifier/waiting-room.ts';
 import { SignalboxError } from '../protocol/errors.ts';
+import { newQueueMaxTtlMs } from '../protocol/queues.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
@@ -66,6 +67,11 @@ export class DecisionDesk {
     const arrival = await (lane === undefined ? this.#batcher.submit(operation) : this.#contend(operation));
     if (arrival.decision.code !== 'queue_not_found') return arrival;
     if (operation.op !== 'acquire' || !this.#options.autoCreateQueues) return arrival;
+    if (operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
+      // Made with the defaults, the queue would refuse it; what is refused leaves nothing behind.
+      const body = { max_ttl_ms: newQueueMaxTtlMs };
+      return { ...arrival, decision: { ...arrival.decision, code: 'ttl_too_long', body } };
+    }
     try {
       await ensureQueues(this.#options.db, [operation.queue]);
     } catch (error) {
