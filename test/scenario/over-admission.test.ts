@@ -29,7 +29,7 @@ test.each([1, 5, 50])(
     process.stdout.write(
       `limit ${limit}: ${Math.round(load.durationMs)} ms, ${rate} requests/s, ${load.granted} grants, ${load.busy} busy\n`,
     );
-    expect(load.unexpected).toEqual([]);
+    expect(load.unexpected.slice(0, 5)).toEqual([]);
     expect(load.granted + load.busy).toBe(10_000);
     expect(load.abandoned).toBeGreaterThan(0);
     const grants = await readGrants(database, queue);
