@@ -4,12 +4,19 @@ create or replace function signalbox.hear_waiting(p_items jsonb) returns setof s
 language plpgsql
 as $$
 begin
+  -- Each item looks up its own rows (lateral, limit): a join of the two tables, planned while both were empty, would be
+  -- kept in the cache when 100,000 claims wait, and take minutes.
   perform 1 from signalbox.heard h
-    join signalbox.waiting w on w.claim_id = h.claim_id and w.queue = h.queue
-    join jsonb_to_recordset(p_items) as x(op text, queue text, claim_id text, holder text, fresh boolean)
-      on x.queue = h.queue and x.claim_id = h.claim_id and x.holder = w.holder
-    where x.op = 'acquire' and x.fresh is not true
-    order by h.queue, h.claim_id for no key update of h;
+    where h.ctid = any(array(
+      select g.ctid
+      from jsonb_to_recordset(p_items) as x(op text, queue text, claim_id text, holder text, fresh boolean)
+      cross join lateral (
+        select w.queue, w.claim_id from signalbox.waiting w
+        where w.claim_id = x.claim_id and w.queue = x.queue and w.holder = x.holder limit 1) w
+      cross join lateral (
+        select h.ctid from signalbox.heard h where h.queue = w.queue and h.claim_id = w.claim_id limit 1) g
+      where x.op = 'acquire' and x.fresh is not true))
+    order by h.queue || '', h.claim_id for no key update; -- not by the index, which would be read whole
   if not found then
     return;
   end if;
@@ -18,14 +25,21 @@ begin
       select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
         jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, listen_ms integer, fresh boolean)
       where x.op = 'acquire' and x.fresh is not true),
+    found as materialized (
+      select i.item, i.listen_ms, w.claim, g.ctid
+      from items i
+      cross join lateral (
+        select w as claim from signalbox.waiting w
+        where w.claim_id = i.claim_id and w.queue = i.queue and w.holder = i.holder limit 1) w
+      cross join lateral (
+        select h.ctid from signalbox.heard h where h.queue = i.queue and h.claim_id = i.claim_id limit 1) g),
     heard as (
       update signalbox.heard h
         set heard_at = signalbox.clock(),
-            listens_until = signalbox.clock() + signalbox.ms(coalesce(i.listen_ms, 0))
-        from items i, signalbox.waiting w
-        where h.queue = i.queue and h.claim_id = i.claim_id and w.claim_id = i.claim_id and w.queue = i.queue
-          and w.holder = i.holder
-        returning i.item, w as claim)
+            listens_until = signalbox.clock() + signalbox.ms(coalesce(f.listen_ms, 0))
+        from found f
+        where h.ctid = any(array(select o.ctid from found o)) and h.ctid = f.ctid
+        returning f.item, f.claim)
     select h.item, 'waiting', (h.claim).queue, (h.claim).claim_id, signalbox.waiting_body(h.claim)
     from heard h where not signalbox.can_advance((h.claim).queue);
 end $$;

@@ -13,6 +13,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
   v_lines signalbox.lines[];
@@ -22,6 +25,7 @@ declare
   v_queue text := null;
   v_decision signalbox_v1.decision;
   v_answered integer[] := '{}';
+  v_released text[] := '{}';
   v_must_advance boolean := false;
 begin
   perform signalbox.require_read_committed();
@@ -49,6 +53,26 @@ begin
     select array_agg(l.line) into v_lines from (
       select n as line from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n skip locked) l;
+  end if;
+
+  -- The usual cases first, each for the whole batch in one statement; what they leave is decided one by one below.
+  for v_decision in select * from signalbox.release_held(p_items, v_lines) loop
+    v_answered := v_answered || v_decision.item;
+    v_released := v_released || v_decision.queue;
+    return next v_decision;
+  end loop;
+  for v_queue in
+    select n.queue from signalbox.lines n where n.queue = any(v_released) and n.waiting > 0 order by n.queue
+  loop
+    return query select * from signalbox.advance_line(v_queue);
+  end loop;
+  v_queue := null;
+  for v_decision in select * from signalbox.grant_free(p_items, v_lines) loop
+    v_answered := v_answered || v_decision.item;
+    return next v_decision;
+  end loop;
+  if cardinality(v_answered) = jsonb_array_length(p_items) then
+    return;
   end if;
 
   for v_operation in

@@ -7,11 +7,17 @@ set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 as $$
 begin
+  -- Each item looks up its own row; a join would keep the plan of an empty table (see hear_waiting).
   perform 1 from signalbox.heard h
-    join jsonb_to_recordset(p_items) as x(queue text, claim_id text) on x.queue = h.queue and x.claim_id = h.claim_id
-    order by h.queue, h.claim_id for no key update of h;
+    where h.ctid = any(array(
+      select g.ctid from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
+      cross join lateral (
+        select h.ctid from signalbox.heard h where h.queue = x.queue and h.claim_id = x.claim_id limit 1) g))
+    order by h.queue || '', h.claim_id for no key update; -- not by the index, which would be read whole
   update signalbox.heard h
     set heard_at = signalbox.clock(), listens_until = signalbox.clock() + signalbox.ms(p_listen_ms)
-    from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
-    where h.queue = x.queue and h.claim_id = x.claim_id;
+    where h.ctid = any(array(
+      select g.ctid from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
+      cross join lateral (
+        select h.ctid from signalbox.heard h where h.queue = x.queue and h.claim_id = x.claim_id limit 1) g));
 end $$;

@@ -17,13 +17,23 @@ declare
   v_answered boolean[] := '{}';
 begin
   if p_hear then
+    -- Each item looks up its own row; a join would keep the plan of an empty table (see hear_waiting).
     perform 1 from signalbox.heard h
-      join jsonb_to_recordset(p_items) as x(queue text, claim_id text) on x.queue = h.queue and x.claim_id = h.claim_id
-      order by h.queue, h.claim_id for no key update of h;
-    update signalbox.heard h set heard_at = signalbox.clock(),
-        listens_until = greatest(h.listens_until, signalbox.clock() + signalbox.ms(coalesce(x.listen_ms, 0)))
-      from jsonb_to_recordset(p_items) as x(queue text, claim_id text, listen_ms integer)
-      where h.queue = x.queue and h.claim_id = x.claim_id;
+      where h.ctid = any(array(
+        select g.ctid from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
+        cross join lateral (
+          select h.ctid from signalbox.heard h where h.queue = x.queue and h.claim_id = x.claim_id limit 1) g))
+      order by h.queue || '', h.claim_id for no key update; -- not by the index, which would be read whole
+    if found then
+      with found as materialized (
+        select g.ctid, x.listen_ms from jsonb_to_recordset(p_items) as x(queue text, claim_id text, listen_ms integer)
+        cross join lateral (
+          select h.ctid from signalbox.heard h where h.queue = x.queue and h.claim_id = x.claim_id limit 1) g)
+      update signalbox.heard h set heard_at = signalbox.clock(),
+          listens_until = greatest(h.listens_until, signalbox.clock() + signalbox.ms(coalesce(f.listen_ms, 0)))
+        from found f
+        where h.ctid = any(array(select o.ctid from found o)) and h.ctid = f.ctid;
+    end if;
   end if;
 
   -- Every waiting claim asked about, each line read once for all of them.
@@ -32,8 +42,9 @@ begin
       select (o.n - 1)::integer as item, o.value ->> 'queue' as queue, o.value ->> 'claim_id' as claim_id
       from jsonb_array_elements(p_items) with ordinality o(value, n)),
     wanted as materialized (
-      select i.item, w.queue, w.claim_id, w as claim
-      from items i join signalbox.waiting w on w.claim_id = i.claim_id and w.queue = i.queue),
+      select i.item, i.queue, i.claim_id, w.claim
+      from items i cross join lateral (
+        select w as claim from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) w),
     lines as materialized (
       select n as line, s.held, s.delayed, s.blocked_by
       from (select distinct queue from wanted) d

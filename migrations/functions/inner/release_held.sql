@@ -1,0 +1,36 @@
+-- The usual release, for a whole batch in one statement: a held lease of a narrow queue whose line this transaction has
+-- locked in an earlier statement, by claim and token. What does not fit (a late or wrong token, a wide queue) gets no row
+-- here and is decided one by one. The caller advances the lines afterwards.
+create or replace function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
+returns setof signalbox_v1.decision
+language plpgsql
+as $$
+declare
+  v_now timestamptz := signalbox.clock();
+begin
+  return query
+  with items as materialized (
+    select (o.n - 1)::integer as item, x.*
+    from jsonb_array_elements(p_items) with ordinality o(value, n),
+      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text)
+    where x.op = 'release'),
+  ended as (
+    update signalbox.leases l set
+        state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = i.outcome,
+        offered = false, free_after = null, next_free = null
+      from items i join unnest(p_lines) n on n.queue = i.queue and not n.wide
+      where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
+      returning i.item, l.*),
+  past as (
+    insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
+        mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at)
+      select e.queue, e.claim_id, e.holder, 'released', 'released', e.outcome, true, e.slot, e.fencing_token, e.priority,
+        e.mode, e.labels, e.metadata, e.enqueued_at, e.acquired_at, e.expires_at, v_now
+      from ended e),
+  told as (
+    insert into signalbox.events (at, type, queue, claim_id, data)
+      select v_now, 'lease.released', e.queue, e.claim_id, jsonb_strip_nulls(jsonb_build_object('holder', e.holder,
+        'slot', e.slot, 'fencing_token', e.fencing_token, 'reason', 'released', 'outcome', e.outcome))
+      from ended e)
+  select e.item, 'released', e.queue, e.claim_id, null::jsonb from ended e;
+end $$;
