@@ -38,7 +38,7 @@ test('one statement that locks and counts admits two holders of one place in the
 });
 
 /** What only reads, or writes rows that decide nothing. Everything else refuses an old snapshot. */
-const exempt = ['hear', 'look', 'watch', 'renew_term', 'report_replica', 'retire_replica'];
+const exempt = ['hear', 'look', 'note_token_use', 'renew_term', 'report_replica', 'retire_replica', 'watch'];
 
 test.each(['repeatable read', 'serializable'])('every deciding function refuses %s with 25001', async (isolation) => {
   await using db = await freshDatabase();
@@ -58,7 +58,7 @@ test.each(['repeatable read', 'serializable'])('every deciding function refuses 
     if (state !== '25001') accepted.push(name);
     await client.end();
   }
-  expect(accepted.sort()).toEqual([...exempt].sort());
+  expect(accepted).toEqual(exempt.filter((name) => functions.some((known) => known.name === name)));
 });
 
 test('two batches that name queues in opposite orders do not deadlock', async () => {
