@@ -117,8 +117,18 @@ test.each(['acquire', 'GET'])(
     await using replica = await startReplica({ databaseUrl: database.url, directUrl: database.directUrl });
     const queue = await busyQueue(replica);
     const claim = { holder: 'patient', claim_id: 'patient' };
-    // The watch has just been round, and comes again in 5 s: the poll below must keep the claim alive by itself.
     const other = await longPoll(replica, database, queue, 'other');
+    await until(
+      async () =>
+        (
+          await database.query(
+            `select from signalbox.heard h join signalbox.waiting w on w.queue = h.queue and w.claim_id = h.claim_id
+             where h.queue = $1 and h.claim_id = 'other' and h.heard_at > w.enqueued_at`,
+            [queue],
+          )
+        ).rowCount,
+      { what: 'the watch has just been round: it comes again in 5 s, so the poll must keep its claim alive by itself' },
+    );
     waiting(await replica.client.acquire(queue, claim));
     const startedAt = performance.now();
     const reply =
