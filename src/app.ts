@@ -1,6 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Settings } from './config/settings.ts';
+import { Gate } from './access/gate.ts';
+import { TokenSnapshot } from './access/token-snapshot.ts';
+import { type Settings, SettingsError } from './config/settings.ts';
 import { defaultHttpLimits } from './http/limits.ts';
 import { type HttpServer, buildHttpServer } from './http/server.ts';
 import { Elector } from './leadership/elector.ts';
@@ -26,6 +28,7 @@ import { type EmbeddedServer, openEmbeddedServer } from './store/embedded/index.
 import { failureKind } from './store/failures.ts';
 import { migrate } from './store/migrator.ts';
 import { isWritablePrimary } from './store/orchestrator-reads.ts';
+import { readTokens } from './store/tokens.ts';
 import { ReplicaHealth } from './telemetry/health.ts';
 import type { Logger } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -49,7 +52,8 @@ export interface App extends AsyncDisposable {
 
 /**
  * Puts a replica together and starts it: database (embedded unless a URL is set), schema, then the parts in order; they
- * stop in reverse. A database that cannot be reached yet is waited for.
+ * stop in reverse. A database that cannot be reached yet is waited for. Throws `SettingsError` if other machines could
+ * reach it and no token was ever made.
  */
 export async function startApp({ settings, replicaId, log, signal }: AppOptions): Promise<App> {
   const embedded =
@@ -59,7 +63,10 @@ export async function startApp({ settings, replicaId, log, signal }: AppOptions)
   try {
     const url = embedded?.url ?? settings.databaseUrl ?? '';
     const directUrl = embedded?.url ?? settings.databaseDirectUrl ?? url;
-    await migrateWhenReachable(directUrl, settings, log, signal);
+    await whenReachable(log, signal, async () => {
+      await bringSchemaUpToDate(directUrl, settings, log);
+      await refuseOpenDoor(directUrl, settings);
+    });
     return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
   } catch (error) {
     await embedded?.leave();
@@ -67,17 +74,10 @@ export async function startApp({ settings, replicaId, log, signal }: AppOptions)
   }
 }
 
-async function migrateWhenReachable(
-  connectionString: string,
-  settings: Settings,
-  log: Logger,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+async function whenReachable(log: Logger, signal: AbortSignal | undefined, work: () => Promise<void>): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
-      const report = await migrate({ connectionString, roleTimeouts: settings.database.roleTimeouts });
-      if (report.applied.length > 0 || report.functionsApplied) log.info({ ...report }, 'schema brought up to date');
-      if (report.schemaIsNewer) log.warn('the schema is of a newer program; it is used as it is');
+      await work();
       return;
     } catch (error) {
       if (failureKind(error) !== 'unavailable' || signal?.aborted === true) throw error;
@@ -85,6 +85,25 @@ async function migrateWhenReachable(
       await sleep(backoffMs(attempt, { firstMs: 500, maxMs: 5000 }), undefined, signal === undefined ? {} : { signal });
     }
   }
+}
+
+async function bringSchemaUpToDate(connectionString: string, settings: Settings, log: Logger): Promise<void> {
+  const report = await migrate({ connectionString, roleTimeouts: settings.database.roleTimeouts });
+  if (report.applied.length > 0 || report.functionsApplied) log.info({ ...report }, 'schema brought up to date');
+  if (report.schemaIsNewer) log.warn('the schema is of a newer program; it is used as it is');
+}
+
+/** Without any token everybody may do everything; then only this machine may reach us, unless the operator says so. */
+async function refuseOpenDoor(url: string, settings: Settings): Promise<void> {
+  if (settings.isLoopback || settings.isInsecure) return;
+  await using db = new Database({ url, ...settings.database });
+  const { exist } = await readTokens(db);
+  if (exist) return;
+  throw new SettingsError([
+    `HOST: ${settings.host} can be reached from other machines, and no token was ever made. ` +
+      'Make one with `signalbox token create --name <who> --scope admin`, or listen on 127.0.0.1, ' +
+      'or set SIGNALBOX_INSECURE=true if something else guards the port.',
+  ]);
 }
 
 interface ReplicaOptions {
@@ -130,6 +149,8 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     ...createClaimDesks({ db, clock, batchMax: settings.batchMax, pendingMax: settings.pendingMax }),
     onStoppedListening: (key) => watcher.stoppedListening(key),
   });
+  const tokens = new TokenSnapshot({ db, clock, onError: report('tokens') });
+  const gatekeeper = new Gate({ clock, tokens, isOpenWithoutTokens: settings.isLoopback || settings.isInsecure });
   const observer = leadershipObserver({ log, metrics });
   const chores = [
     ...reaperChores({
@@ -164,10 +185,14 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
         const keys = message.moved.map(([queue, claimId]) => ({ queue, claim_id: claimId }));
         void watcher.moved(keys).catch(report('watcher'));
       } else if ('resigned' in message) elector.nudge();
+      else if ('tokens_changed' in message) tokens.changed();
     },
     onState: ({ works, error }) => {
-      if (works) log.info('notifications work');
-      else log.warn({ err: error }, 'notifications do not work; waiting clients are woken by polls, within a second');
+      if (works) {
+        log.info('notifications work');
+        // What was said while nobody listened.
+        tokens.changed();
+      } else log.warn({ err: error }, 'notifications do not work; waiting clients are woken by polls, within a second');
     },
   });
   const health = new ReplicaHealth({
@@ -186,14 +211,16 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   });
   const http = buildHttpServer({
     coordinator,
+    gatekeeper,
     health,
     metrics,
     log,
     clock,
     limits: {
       ...defaultHttpLimits,
-      bodyBytesMax: settings.http.bodyBytesMax,
-      connectionsMax: settings.http.connectionsMax,
+      ...settings.http,
+      // Headers are part of a request.
+      headersTimeoutMs: Math.min(defaultHttpLimits.headersTimeoutMs, settings.http.requestTimeoutMs),
       drainTimeoutMs: settings.shutdownGraceMs,
     },
     observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
@@ -209,7 +236,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
 
   // Started in this order and stopped in reverse: the door closes first, the database goes last. The leadership is given
   // up while the door still finishes what is in flight: a slow client must not keep it from the other replicas.
-  const parts: Service[] = [db, announcer, listener, watcher, together(elector, door, register)];
+  const parts: Service[] = [db, tokens, announcer, listener, watcher, together(elector, door, register)];
   await startAll(parts);
   log.info(
     { url: door.url, version: programVersion, database: embedded === undefined ? 'external' : 'embedded' },

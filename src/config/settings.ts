@@ -44,6 +44,9 @@ const Environment = z.strictObject({
   PENDING_MAX: wholeNumber(1, 1_000_000, 10_000),
   LINE_WAIT_MS: wholeNumber(250, 60_000, 5000),
   HTTP_BODY_BYTES_MAX: wholeNumber(1024, 1_048_576, 65_536),
+  HTTP_HEADER_BYTES_MAX: wholeNumber(10_240, 131_072, 16_384),
+  HTTP_REQUEST_TIMEOUT_MS: wholeNumber(1000, 600_000, 30_000),
+  HTTP_KEEP_ALIVE_MS: wholeNumber(1000, 4_000_000, 75_000),
   HTTP_CONNECTIONS_MAX: wholeNumber(1, 1_000_000, 10_000),
   SHUTDOWN_GRACE_SECONDS: wholeNumber(1, 600, 10),
 });
@@ -54,6 +57,10 @@ export interface Settings {
   readonly databaseDirectUrl: string | undefined;
   readonly dataDir: string;
   readonly host: string;
+  /** `host` can be reached from this machine alone. */
+  readonly isLoopback: boolean;
+  /** Something else guards the port: calls need no token as long as none was ever made, wherever it listens. */
+  readonly isInsecure: boolean;
   readonly port: number;
   readonly publicUrl: string | undefined;
   readonly leaderLeaseMs: number;
@@ -70,7 +77,13 @@ export interface Settings {
   readonly batchMax: number;
   readonly pendingMax: number;
   readonly lineWaitMs: number;
-  readonly http: { readonly bodyBytesMax: number; readonly connectionsMax: number };
+  readonly http: {
+    readonly bodyBytesMax: number;
+    readonly headerBytesMax: number;
+    readonly requestTimeoutMs: number;
+    readonly keepAliveTimeoutMs: number;
+    readonly connectionsMax: number;
+  };
   readonly shutdownGraceMs: number;
 }
 
@@ -105,12 +118,6 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       : [`${issue.path.join('.')}: ${issue.message}`],
   );
   if (data === undefined) throw new SettingsError(problems);
-  if (!isLoopback(data.HOST) && !data.SIGNALBOX_INSECURE) {
-    problems.push(
-      `HOST: ${data.HOST} can be reached from other machines, and no token is configured. ` +
-        'Listen on 127.0.0.1, or set SIGNALBOX_INSECURE=true if something else guards the port.',
-    );
-  }
   if (data.DATABASE_DIRECT_URL !== undefined && data.DATABASE_URL === undefined) {
     problems.push('DATABASE_DIRECT_URL: set DATABASE_URL too; without it an embedded database is used');
   }
@@ -120,6 +127,8 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     databaseDirectUrl: data.DATABASE_DIRECT_URL ?? data.DATABASE_URL,
     dataDir: data.SIGNALBOX_DATA_DIR,
     host: data.HOST,
+    isLoopback: isLoopback(data.HOST),
+    isInsecure: data.SIGNALBOX_INSECURE,
     port: data.PORT,
     publicUrl: data.SIGNALBOX_PUBLIC_URL,
     leaderLeaseMs: data.LEADER_LEASE_SECONDS * 1000,
@@ -141,13 +150,29 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     batchMax: data.BATCH_MAX,
     pendingMax: data.PENDING_MAX,
     lineWaitMs: data.LINE_WAIT_MS,
-    http: { bodyBytesMax: data.HTTP_BODY_BYTES_MAX, connectionsMax: data.HTTP_CONNECTIONS_MAX },
+    http: {
+      bodyBytesMax: data.HTTP_BODY_BYTES_MAX,
+      headerBytesMax: data.HTTP_HEADER_BYTES_MAX,
+      requestTimeoutMs: data.HTTP_REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: data.HTTP_KEEP_ALIVE_MS,
+      connectionsMax: data.HTTP_CONNECTIONS_MAX,
+    },
     shutdownGraceMs: data.SHUTDOWN_GRACE_SECONDS * 1000,
   });
 }
 
-/** Variables with our prefix that tests and CI use on their own account. */
-const foreign = new Set(['SIGNALBOX_TEST_DOCKER', 'SIGNALBOX_URL']);
+/** Variables with our prefix that are no settings of a replica. */
+const foreign = new Set([
+  'SIGNALBOX_TEST_DOCKER',
+  // What `signalbox run` reads and gives to its command, which may be a program of ours.
+  'SIGNALBOX_URL',
+  'SIGNALBOX_TOKEN',
+  'SIGNALBOX_QUEUE',
+  'SIGNALBOX_CLAIM_ID',
+  'SIGNALBOX_FENCING_TOKEN',
+  'SIGNALBOX_SLOT',
+  'SIGNALBOX_HOLDER',
+]);
 
 function isMisspelt(name: string): boolean {
   return name.startsWith('SIGNALBOX_') && !foreign.has(name);

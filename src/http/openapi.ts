@@ -55,10 +55,13 @@ const names = new Map<z.ZodType, string>(
   [...Object.entries(bodies), ...Object.entries(answers)].map(([name, schema]) => [schema, name]),
 );
 
+const everyCallWithToken = ['unauthenticated', 'forbidden', 'not_ready', 'database_unavailable'] as const;
+
 /** All codes a route can answer with. */
 export function errorCodesOf({ operation, schema }: DocumentedRoute): ErrorCode[] {
   const draining = operation.whileDraining === true && operation.id !== 'readiness' ? [] : (['shutting_down'] as const);
-  return [...new Set([...everyCall, ...(schema.body ? everyBody : []), ...operation.errors, ...draining])];
+  const guarded = operation.needs === 'nothing' ? [] : everyCallWithToken;
+  return [...new Set([...everyCall, ...guarded, ...(schema.body ? everyBody : []), ...operation.errors, ...draining])];
 }
 
 /** JSON Schema 2020-12 of a zod schema. Only z.json() is recursive in our protocol; it becomes a component. */
@@ -149,11 +152,13 @@ function successes({ operation, schema }: DocumentedRoute): Record<string, Json>
 
 function operationObject(route: DocumentedRoute): Json {
   const { operation, schema } = route;
-  const { id, summary, tag, bodyIsOptional = false, ifMatch = false } = operation;
+  const { id, summary, tag, needs, bodyIsOptional = false, ifMatch = false } = operation;
   return {
     operationId: id,
     summary,
     tags: [tag],
+    // For a scheme that is not OAuth the list holds what the token must have.
+    security: needs === 'nothing' ? [] : [{ token: [needs.scope] }],
     parameters: [
       ...parameters('path', schema.params),
       ...parameters('query', schema.querystring),
@@ -189,6 +194,15 @@ export function openApiDocument(routes: readonly DocumentedRoute[], version: str
     },
     paths,
     components: {
+      securitySchemes: {
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'sbx_<token_id>_<secret>',
+          description:
+            'Made by `signalbox token create`. Scopes: read, use, admin, each with those before it. Not needed as long as no token was ever made.',
+        },
+      },
       schemas: {
         ...Object.fromEntries(Object.entries(bodies).map(component('input'))),
         ...Object.fromEntries(Object.entries(answers).map(component('output'))),

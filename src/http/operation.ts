@@ -6,14 +6,22 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Caller, Scope } from '../protocol/access.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 
-/** What the OpenAPI document says about a route beyond its schemas. Every route of ours has one. */
+/**
+ * What a caller must show. `queues`: `named` = the queue in the path must begin with the token's prefix; `listed` = the
+ * answer shows only such queues; `all` = it is about all of them, so the token must have no prefix.
+ */
+export type Needs = 'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' };
+
+/** What is to be known about a route beyond its schemas. A route without one cannot be registered. */
 export interface Operation {
   /** One of our verbs; the operationId. */
   readonly id: string;
   readonly summary: string;
   readonly tag: 'claims' | 'queues' | 'orchestrator' | 'service';
+  readonly needs: Needs;
   /** Codes this call may answer with, apart from those of every call and of every call with a body. */
   readonly errors: readonly ErrorCode[];
   /** The body may be left out. */
@@ -54,5 +62,7 @@ declare module 'fastify' {
     problemCode: string | undefined;
     /** The summary of this request has been written. */
     isSummarised: boolean;
+    /** Who calls; undefined for calls that need no token, and until that is decided. */
+    caller: Caller | undefined;
   }
 }

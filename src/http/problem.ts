@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { withoutSecrets } from '../protocol/access.ts';
 import { type ErrorCode, SignalboxError, errorCatalogue } from '../protocol/errors.ts';
 
 export const problemMediaType = 'application/problem+json';
@@ -45,6 +46,7 @@ export function retryAfterSeconds(retryAfterMs: number): number {
 /** Sends `error` as the answer. The body is made here, so no serializer of a route ever sees it. */
 export function sendProblem(reply: FastifyReply, error: SignalboxError): FastifyReply {
   reply.request.problemCode = error.code;
+  if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="signalbox"');
   if (error.retryAfterMs !== undefined) reply.header('retry-after', retryAfterSeconds(error.retryAfterMs));
   return (
     reply
@@ -52,7 +54,8 @@ export function sendProblem(reply: FastifyReply, error: SignalboxError): Fastify
       .headers(fixedHeaders)
       .header('content-type', problemMediaType)
       // As bytes: to text of a JSON type fastify adds a charset, which application/problem+json does not have.
-      .send(Buffer.from(JSON.stringify(problemOf(error))))
+      // A token sent in the wrong place, as a name or a field, is not echoed.
+      .send(Buffer.from(withoutSecrets(JSON.stringify(problemOf(error)))))
   );
 }
 

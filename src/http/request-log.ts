@@ -18,7 +18,7 @@ function queueOf(request: FastifyRequest): string | undefined {
 
 /**
  * One line and one observation a request, whether it was answered or its client hung up first (status 499). 5xx is
- * level error, 4xx info, the rest debug. Bodies, labels, query strings and claim ids are never logged.
+ * level error, 4xx and calls that need scope admin info, the rest debug. Headers, bodies, labels, query strings and claim ids are never logged.
  */
 export function requestSummary({ log, clock, observe }: { log: Logger; clock: Clock; observe?: ObserveRequest }) {
   function summarise(request: FastifyRequest, reply: FastifyReply, hungUp: boolean): void {
@@ -28,7 +28,11 @@ export function requestSummary({ log, clock, observe }: { log: Logger; clock: Cl
     const route = request.routeOptions.url ?? unmatchedRoute;
     const durationMs = clock.monotonicMs() - request.receivedAtMs;
     observe?.(route, request.method, status, durationMs / 1000);
-    const level = status >= 500 ? 'error' : status >= 400 && !hungUp ? 'info' : 'debug';
+    // Who changed settings or ended what others held is to be found in the log.
+    const needs = request.routeOptions.config.operation?.needs;
+    const isAdministration = typeof needs === 'object' && needs.scope === 'admin';
+    const isWorthALine = isAdministration || (status >= 400 && !hungUp);
+    const level = status >= 500 ? 'error' : isWorthALine ? 'info' : 'debug';
     if (!log.isLevelEnabled(level)) return;
     const code = hungUp ? 'client_closed_request' : request.problemCode;
     log[level](
@@ -39,6 +43,8 @@ export function requestSummary({ log, clock, observe }: { log: Logger; clock: Cl
         code,
         duration_ms: Math.round(durationMs * 1000) / 1000,
         queue: queueOf(request),
+        caller: request.caller?.name,
+        token_id: request.caller?.tokenId,
       },
       'request',
     );

@@ -2,10 +2,12 @@ import { fastify, type RouteOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
+import type { Gatekeeper } from '../protocol/access.ts';
 import type { Coordinator, Health } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { RouteTable, admit } from './admission.ts';
+import { authorise } from './authorization.ts';
 import { LongPolls } from './call-context.ts';
 import { answerClientErrors } from './client-error.ts';
 import { readJsonBodies } from './json-body.ts';
@@ -22,6 +24,8 @@ import { type MetricsText, serviceRoutes } from './routes/service.ts';
 
 export interface HttpServerOptions {
   readonly coordinator: Coordinator;
+  /** Says who calls. Not optional: a server that forgot it would be open. */
+  readonly gatekeeper: Gatekeeper;
   readonly health: Health;
   readonly metrics: MetricsText;
   readonly log: Logger;
@@ -86,6 +90,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   app.decorateRequest('receivedAtMs', 0);
   app.decorateRequest('problemCode', undefined);
   app.decorateRequest('isSummarised', false);
+  app.decorateRequest('caller', undefined);
   app.setValidatorCompiler(validatorCompiler);
   // Checking answers against their schema costs 7 µs a claim, JSON.stringify 1.4 (measured); our own rows need no
   // check, so response schemas type the handlers and make the document, and nothing else.
@@ -98,6 +103,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     summariseWhenDone(request, reply);
     try {
       admit(request, reply, { routes, longPolls, urlBytesMax: limits.urlBytesMax });
+      request.caller = authorise(request, options.gatekeeper);
       done();
     } catch (error) {
       done(error as Error);
@@ -112,7 +118,8 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     for (const method of [route.method].flat()) {
       routes.add(route.url, method);
       const operation = route.config?.operation;
-      if (method !== 'HEAD' && operation !== undefined)
+      if (operation === undefined) throw new Error(`${method} ${route.url} does not say what it is and needs`);
+      if (method !== 'HEAD')
         documented.push({
           method,
           url: route.url,

@@ -8,6 +8,8 @@ const Message = z.union([
   z.object({ from: z.string(), moved: z.array(z.tuple([z.string(), z.string()])) }),
   // Sent by the SQL function resign, in its own commit.
   z.object({ from: z.string(), resigned: z.literal(true) }),
+  // Sent by create_token and revoke_token, in their own commit.
+  z.object({ from: z.string(), tokens_changed: z.literal(true) }),
   z.object({ from: z.string(), probe: z.string() }),
 ]);
 export type Message = z.infer<typeof Message>;

@@ -21,6 +21,8 @@ import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './
 export interface CallContext {
   readonly receivedAtMs: number;
   readonly signal: AbortSignal;
+  /** The caller may read only: its asking does not count as the client of the claim being heard. */
+  readonly onlyLooks?: boolean;
 }
 
 /**

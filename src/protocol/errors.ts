@@ -7,6 +7,8 @@ export const errorCatalogue = {
   invalid_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_settings: { status: 400, title: 'The settings contradict each other' },
   ttl_too_long: { status: 400, title: "ttl_ms is above the queue's max_ttl_ms" },
+  unauthenticated: { status: 401, title: 'The call needs a token that is known here' },
+  forbidden: { status: 403, title: 'The token does not allow this call' },
   route_not_found: { status: 404, title: 'No such route' },
   queue_not_found: { status: 404, title: 'No such queue' },
   claim_not_found: { status: 404, title: 'No such claim, or it ended longer ago than is remembered' },

@@ -19,6 +19,8 @@ export type Look = ClaimKey & { readonly listen_ms?: number };
 export interface ClaimDesks {
   /** Reads of claims whose client asked: they are heard by it. All of one turn go out as one call. */
   readonly looks: Batcher<Look, Arrival>;
+  /** Reads of claims by somebody else: nobody is heard by it, no offer accepted. */
+  readonly glances: Batcher<ClaimKey, Arrival>;
   /** Renewals, on connections of their own: they are never behind decisions. */
   readonly renewals: Batcher<RenewOperation, Arrival>;
 }
@@ -26,6 +28,7 @@ export interface ClaimDesks {
 export function createClaimDesks({ db, ...options }: DeskOptions): ClaimDesks {
   return {
     looks: createDesk({ ...options, call: (items: readonly Look[]) => look(db, items, { hear: true }) }),
+    glances: createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: false }) }),
     renewals: createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) }),
   };
 }

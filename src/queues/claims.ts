@@ -32,6 +32,7 @@ export interface ClaimsOptions {
   readonly clock: Clock;
   readonly decisions: DecisionDesk;
   readonly looks: Batcher<Look, Arrival>;
+  readonly glances: Batcher<ClaimKey, Arrival>;
   readonly renewals: Batcher<RenewOperation, Arrival>;
   readonly room: WaitingRoom;
   /** The client of this waiting claim no longer listens. */
@@ -82,10 +83,14 @@ export class Claims {
 
   /** The live state of a claim, or how it ended. While it waits, up to `waitMs` for it to move. */
   async getClaim(queue: QueueName, claimId: ClaimId, waitMs: number, context: CallContext): Promise<ClaimView> {
-    const { clock, looks, room } = this.#options;
+    const { clock, looks, glances, room } = this.#options;
     const key = { queue, claim_id: claimId };
-    using seat = waitMs > 0 ? room.enter(key) : undefined;
-    let arrival = await looks.submit({ ...key, listen_ms: Math.min(waitMs, listenMsMax) });
+    // Whoever only looks gets no seat: those who sit there count as listening.
+    using seat = waitMs > 0 && context.onlyLooks !== true ? room.enter(key) : undefined;
+    let arrival =
+      context.onlyLooks === true
+        ? await glances.submit(key)
+        : await looks.submit({ ...key, listen_ms: Math.min(waitMs, listenMsMax) });
     if (arrival.decision.code === 'waiting' && seat !== undefined) {
       const timeoutMs = waitMs - (clock.monotonicMs() - context.receivedAtMs);
       const news = await seat.wait({ timeoutMs, signal: context.signal });

@@ -61,6 +61,7 @@ export function recordingServer(
       ...options.health,
     },
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
+    gatekeeper: { identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '' }) },
     log: pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[0]) }),
     clock: systemClock,
     limits: { ...defaultHttpLimits, ...options.limits },

@@ -13,6 +13,7 @@ import {
   WaitingClaim,
 } from '../../protocol/claims.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
+import { SignalboxError } from '../../protocol/errors.ts';
 import { type LongPolls, openCall } from '../call-context.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { ClaimParams, NoQuery, QueueParams, inDigits } from '../parameters.ts';
@@ -41,6 +42,7 @@ export function claimRoutes(
           id: 'acquire',
           summary: 'Ask for a place; ask again with the same claim_id and holder to learn how the claim stands.',
           tag: 'claims',
+          needs: { scope: 'use', queues: 'named' },
           errors: [
             'ttl_too_long',
             'queue_not_found',
@@ -73,6 +75,7 @@ export function claimRoutes(
           id: 'getClaim',
           summary: 'How a claim stands; with wait_ms the answer waits for a change.',
           tag: 'claims',
+          needs: { scope: 'read', queues: 'named' },
           errors: ['queue_not_found', 'claim_not_found', ...databaseErrors],
         },
       },
@@ -80,7 +83,14 @@ export function claimRoutes(
     async (request, reply) => {
       const { queue, claim_id: claimId } = request.params;
       const waitMs = request.query.wait_ms;
-      return coordinator.getClaim(queue, claimId, waitMs, openCall(request, reply, { waitMs, longPolls }));
+      const onlyLooks = request.caller?.scope === 'read';
+      if (onlyLooks && waitMs > 0)
+        throw new SignalboxError('forbidden', {
+          detail: 'wait_ms needs a token of scope use: an open request keeps a claim alive. Ask again without it.',
+          extra: { required_scope: 'use' },
+        });
+      const call = openCall(request, reply, { waitMs, longPolls });
+      return coordinator.getClaim(queue, claimId, waitMs, { ...call, onlyLooks });
     },
   );
 
@@ -93,6 +103,7 @@ export function claimRoutes(
           id: 'renew',
           summary: 'Keep a lease for another ttl_ms.',
           tag: 'claims',
+          needs: { scope: 'use', queues: 'named' },
           errors: [
             'ttl_too_long',
             'claim_not_found',
@@ -119,6 +130,7 @@ export function claimRoutes(
           id: 'release',
           summary: 'Give the place back; the next in line gets it in the same commit.',
           tag: 'claims',
+          needs: { scope: 'use', queues: 'named' },
           errors: ['claim_not_found', 'queue_not_found', 'token_mismatch', ...databaseErrors],
         },
       },
@@ -143,6 +155,7 @@ export function claimRoutes(
           id: 'cancel',
           summary: 'Take a claim out of the line; the holder of a held one is asked to release it.',
           tag: 'claims',
+          needs: { scope: 'use', queues: 'named' },
           errors: ['claim_not_found', 'queue_not_found', ...databaseErrors],
           bodyIsOptional: true,
         },
@@ -163,6 +176,7 @@ export function claimRoutes(
           id: 'break',
           summary: "End a claim by an operator's decision, without its holder.",
           tag: 'claims',
+          needs: { scope: 'admin', queues: 'named' },
           errors: ['claim_not_found', 'queue_not_found', ...databaseErrors],
         },
       },

@@ -14,6 +14,7 @@ export function orchestratorRoutes(app: HttpApp, { coordinator }: { coordinator:
           id: 'orchestrator',
           summary: 'Leader, epoch, terms, chores and replicas.',
           tag: 'orchestrator',
+          needs: { scope: 'read', queues: 'all' },
           errors: [...databaseErrors],
         },
       },

@@ -1,17 +1,15 @@
 import { z } from 'zod';
+import { QueuePrefix } from '../../protocol/access.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
 import { SignalboxError } from '../../protocol/errors.ts';
 import { FencingToken, type QueueName, plainText } from '../../protocol/ids.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../../protocol/queues.ts';
+import { visiblePrefix } from '../authorization.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { Flag, NoQuery, QueueParams, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
 
 const ListQuery = z.strictObject({
-  prefix: z
-    .string()
-    .regex(/^[A-Za-z0-9._:/@-]{0,200}$/, 'must be up to 200 characters of A-Z a-z 0-9 . _ : / @ -')
-    .default('')
-    .meta({ description: 'Only queues whose name begins so.' }),
+  prefix: QueuePrefix.default('').meta({ description: 'Only queues whose name begins so.' }),
   cursor: z
     .union([z.literal(''), plainText(1000)])
     .default('')
@@ -51,6 +49,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
           id: 'configureQueue',
           summary: 'Make a queue or change its settings; absent fields keep their value.',
           tag: 'queues',
+          needs: { scope: 'admin', queues: 'named' },
           errors: ['invalid_settings', 'version_mismatch', ...databaseErrors],
           ifMatch: true,
         },
@@ -61,7 +60,10 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
       const ifMatch = parseIfMatch(request.headers['if-match']);
       if (ifMatch === 'any') await requireQueue(coordinator, queue);
       const ifVersion = ifMatch === 'any' ? undefined : ifMatch;
-      const detail = await coordinator.configureQueue(queue, request.body, { ifVersion, actor: undefined });
+      const detail = await coordinator.configureQueue(queue, request.body, {
+        ifVersion,
+        actor: request.caller?.name,
+      });
       return reply.header('etag', etagOf(detail.version)).send(detail);
     },
   );
@@ -75,6 +77,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
           id: 'getQueue',
           summary: 'Settings, holders and the head of the line.',
           tag: 'queues',
+          needs: { scope: 'read', queues: 'named' },
           errors: ['queue_not_found', ...databaseErrors],
         },
       },
@@ -94,6 +97,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
           id: 'deleteQueue',
           summary: 'Delete a queue nobody uses, or with force any.',
           tag: 'queues',
+          needs: { scope: 'admin', queues: 'named' },
           errors: ['queue_not_found', 'queue_in_use', 'version_mismatch', ...databaseErrors],
           ifMatch: true,
         },
@@ -105,7 +109,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
         force: request.query.force,
         // `*` needs nothing more: deleting a queue that is not there fails anyway.
         ifVersion: ifMatch === 'any' ? undefined : ifMatch,
-        actor: undefined,
+        actor: request.caller?.name,
       });
       return { deleted: true as const };
     },
@@ -120,11 +124,17 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
           id: 'listQueues',
           summary: 'The queues by name, in pages.',
           tag: 'queues',
+          needs: { scope: 'read', queues: 'listed' },
           errors: [...databaseErrors],
         },
       },
     },
-    async (request) => coordinator.listQueues(request.query),
+    async (request) => {
+      const prefix = visiblePrefix(request.caller, request.query.prefix);
+      return prefix === undefined
+        ? { queues: [], next_cursor: null }
+        : coordinator.listQueues({ ...request.query, prefix });
+    },
   );
 
   app.get(
@@ -136,6 +146,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
           id: 'checkToken',
           summary: 'Does a held lease bear exactly this token?',
           tag: 'queues',
+          needs: { scope: 'read', queues: 'named' },
           errors: ['queue_not_found', ...databaseErrors],
         },
       },

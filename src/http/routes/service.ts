@@ -35,6 +35,7 @@ export function serviceRoutes(app: HttpApp, options: ServiceRouteOptions): void 
           id: 'liveness',
           summary: '200 as long as the process lives, whatever the database does.',
           tag: 'service',
+          needs: 'nothing',
           errors: [],
           whileDraining: true,
         },
@@ -52,6 +53,7 @@ export function serviceRoutes(app: HttpApp, options: ServiceRouteOptions): void 
           id: 'readiness',
           summary: '200 while this replica can serve, else 503 with the reason as its code.',
           tag: 'service',
+          needs: 'nothing',
           errors: ['database_unavailable', 'database_timeout', 'not_ready'],
           whileDraining: true,
         },
@@ -73,6 +75,7 @@ export function serviceRoutes(app: HttpApp, options: ServiceRouteOptions): void 
           id: 'metrics',
           summary: 'Prometheus metrics.',
           tag: 'service',
+          needs: { scope: 'read', queues: 'all' },
           errors: [],
           textMediaType: 'text/plain',
           whileDraining: true,
@@ -86,7 +89,15 @@ export function serviceRoutes(app: HttpApp, options: ServiceRouteOptions): void 
     '/openapi.json',
     {
       schema: { response: { 200: z.record(z.string(), z.unknown()).meta({ description: 'This document.' }) } },
-      config: { operation: { id: 'openApi', summary: 'The OpenAPI 3.1 document.', tag: 'service', errors: [] } },
+      config: {
+        operation: {
+          id: 'openApi',
+          summary: 'The OpenAPI 3.1 document.',
+          tag: 'service',
+          needs: 'nothing',
+          errors: [],
+        },
+      },
     },
     async () => openApi(),
   );
@@ -95,7 +106,9 @@ export function serviceRoutes(app: HttpApp, options: ServiceRouteOptions): void 
     '/',
     {
       schema: { response: { 200: z.object({ service: z.literal('signalbox'), routes: z.array(z.string()) }) } },
-      config: { operation: { id: 'index', summary: 'The routes by name.', tag: 'service', errors: [] } },
+      config: {
+        operation: { id: 'index', summary: 'The routes by name.', tag: 'service', needs: 'nothing', errors: [] },
+      },
     },
     async () => ({ service: 'signalbox' as const, routes: routeNames() }),
   );

@@ -1,0 +1,65 @@
+import type { FastifyRequest } from 'fastify';
+import { type Caller, type Gatekeeper, includesScope } from '../protocol/access.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+
+/** Names under which clients of other services put a token into the URL, where every proxy on the way writes it down. */
+const tokenParameters = ['token', 'access_token'];
+
+function refuseTokenInUrl(request: FastifyRequest): void {
+  const name = tokenParameters.find((parameter) => parameter in (request.query as Record<string, unknown>));
+  if (name === undefined) return;
+  const message = 'a token goes into the Authorization header, never into the URL';
+  throw new SignalboxError('invalid_request', {
+    detail: `query /${name}: ${message}`,
+    extra: { errors: [{ in: 'query', path: `/${name}`, message }] },
+  });
+}
+
+/** Node keeps the first of several Authorization headers and says nothing; two mean that somebody is confused. */
+function authorizationOf(request: FastifyRequest): string | undefined {
+  const { rawHeaders } = request.raw;
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === 'authorization') count++;
+  if (count > 1)
+    throw new SignalboxError('invalid_request', { detail: 'The request has more than one Authorization header.' });
+  return request.headers.authorization;
+}
+
+/**
+ * Who makes this call, if they may make it; decided before anything of the body is read. Throws 401 `unauthenticated`,
+ * 403 `forbidden`, 400, and 503 while the tokens are not known. It looks at names only, never at what exists.
+ */
+export function authorise(request: FastifyRequest, gatekeeper: Gatekeeper): Caller | undefined {
+  const needs = request.routeOptions.config.operation?.needs;
+  if (needs === 'nothing') return undefined;
+  refuseTokenInUrl(request);
+  const caller = gatekeeper.identify(authorizationOf(request));
+  // A route that does not say what it needs cannot be registered; should one be there all the same, nobody may call it.
+  if (needs === undefined) throw new SignalboxError('forbidden');
+  if (!includesScope(caller.scope, needs.scope))
+    throw new SignalboxError('forbidden', {
+      detail: `This call needs a token of scope ${needs.scope}; this one has scope ${caller.scope}.`,
+      extra: { required_scope: needs.scope },
+    });
+  if (caller.queuePrefix === '' || needs.queues === 'listed') return caller;
+  const prefix = { queue_prefix: caller.queuePrefix };
+  if (needs.queues === 'all')
+    throw new SignalboxError('forbidden', {
+      detail: `This call is about all queues; this token is only for those whose names begin with ${caller.queuePrefix}`,
+      extra: prefix,
+    });
+  const { queue } = request.params as { queue?: string };
+  if (queue?.startsWith(caller.queuePrefix) !== true)
+    throw new SignalboxError('forbidden', {
+      detail: `This token is only for queues whose names begin with ${caller.queuePrefix}`,
+      extra: prefix,
+    });
+  return caller;
+}
+
+/** What a caller sees of a list of names that begin with `asked`: the narrower of both, undefined = nothing. */
+export function visiblePrefix(caller: Caller | undefined, asked: string): string | undefined {
+  const allowed = caller?.queuePrefix ?? '';
+  if (asked.startsWith(allowed)) return asked;
+  return allowed.startsWith(asked) ? allowed : undefined;
+}
