@@ -1,11 +1,8 @@
 import { Command, CommanderError } from 'commander';
-import { SettingsError } from '../config/settings.ts';
 import { programVersion } from '../runtime/version.ts';
-import { SchemaTooNewError } from '../store/migrator.ts';
 import { exitCode } from './exit-codes.ts';
-import { migrateCommand } from './migrate.ts';
-import { serveCommand } from './serve.ts';
-import { addTokenCommands } from './token.ts';
+import { describeRun, runCommand, type RunFlags } from './run.ts';
+import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -20,6 +17,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
     .command('serve')
     .description('run a replica; settings come from the environment (see the README)')
     .action(async () => {
+      const { serveCommand } = await import('./serve.ts');
       result = await serveCommand(environment);
     });
   program
@@ -27,10 +25,22 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
     .description('bring the database schema to this version')
     .option('--pending', 'show what would be done and change nothing; exits 1 if something is pending')
     .action(async (options: { pending?: true }) => {
+      const { migrateCommand } = await import('./migrate.ts');
       result = await migrateCommand(environment, { pendingOnly: options.pending === true });
     });
-  addTokenCommands(program, environment, (code) => {
-    result = code;
+  if (!isClientCommand(argv[2])) {
+    const { addTokenCommands } = await import('./token.ts');
+    addTokenCommands(program, environment, (code) => {
+      result = code;
+    });
+  }
+  // For `run`: what follows the name of the command to run is that command's.
+  program.enablePositionalOptions();
+  describeRun(program.command('run')).action(async (words: string[], flags: RunFlags) => {
+    result = await runCommand(flags, words, environment);
+  });
+  describeStatus(program.command('status')).action(async (names: string[], flags: StatusFlags) => {
+    result = await statusCommand(flags, names, environment);
   });
   try {
     await program.parseAsync(argv);
@@ -38,8 +48,21 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
     console.error(`signalbox: ${error instanceof Error ? error.message : String(error)}`);
+    if (isClientCommand(argv[2])) return exitCode.failed;
+    const [{ SettingsError }, { SchemaTooNewError }] = await Promise.all([
+      import('../config/settings.ts'),
+      import('../store/migrator.ts'),
+    ]);
     if (error instanceof SettingsError) return exitCode.usage;
     if (error instanceof SchemaTooNewError) return exitCode.schemaTooNew;
     return exitCode.failed;
   }
+}
+
+/**
+ * Commands that only talk to a service. They are started for every job, so nothing of the server is loaded for them: that
+ * would cost most of their start.
+ */
+function isClientCommand(name: string | undefined): boolean {
+  return name === 'run' || name === 'status';
 }

@@ -1,0 +1,28 @@
+import type { WaitingClaim } from '../../protocol/claims.ts';
+
+const reasons: Readonly<Record<WaitingClaim['waiting_for'], string>> = {
+  no_free_slot: 'no free slot',
+  behind_others: 'behind others',
+  paused: 'the queue is paused',
+  limit_zero: 'the limit is 0',
+  lock_delay: 'lock delay after a lost lease',
+  other_queue: 'another queue',
+  not_before: 'not due yet',
+  quarantine: 'quarantine after a failover of the database',
+};
+
+/** Turns looks at the line into lines for a person: one per change of position or reason. */
+export function waitingLines(queue: string, say: (line: string) => void): (claim: WaitingClaim) => void {
+  let last = '';
+  return (claim) => {
+    const { position, queue_depth: depth, waiting_for: reason, blocked_by: blockers } = claim;
+    const key = `${position} ${reason}`;
+    if (key === last) return;
+    last = key;
+    const why = (reasons as Readonly<Record<string, string>>)[reason] ?? reason;
+    const [first, ...others] = blockers.map(({ holder }) => holder);
+    const held =
+      first === undefined ? '' : `, held by ${first}${others.length > 0 ? ` and ${others.length} more` : ''}`;
+    say(`waiting for a place in ${queue}: position ${position} of ${depth}, ${why}${held}`);
+  };
+}

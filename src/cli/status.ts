@@ -1,0 +1,112 @@
+import type { Command } from 'commander';
+import type { SignalboxClient } from '../client/index.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+import type { OrchestratorView } from '../protocol/orchestrator.ts';
+import type { QueueDetail } from '../protocol/queues.ts';
+import { jittered } from '../runtime/backoff.ts';
+import { Pause } from '../runtime/pause.ts';
+import { durationMs } from './duration.ts';
+import { exitCode, runExitCode } from './exit-codes.ts';
+import type { Environment } from './program.ts';
+import { OutsideSignals } from './run/outside-signals.ts';
+import { clientOf, type ServiceFlags, withServiceOptions } from './service-options.ts';
+import { statusText } from './status/text.ts';
+
+export interface StatusFlags extends ServiceFlags {
+  readonly prefix?: string;
+  readonly json?: true;
+  /** Period in ms; true = the usual one. */
+  readonly watch?: number | true;
+}
+
+/** What `--json` prints: one document, in the words of the HTTP interface. */
+export interface Status {
+  readonly orchestrator: OrchestratorView;
+  readonly queues: readonly QueueDetail[];
+  /** Asked for by name and not there. */
+  readonly missing: readonly string[];
+}
+
+/** How many queues are read at the same time. */
+const readersMax = 8;
+
+export function describeStatus(command: Command): Command {
+  return withServiceOptions(command)
+    .description('show queues, holders, the head of the line, leader and replicas')
+    .argument('[queue...]', 'only these (default: all)')
+    .option('--prefix <prefix>', 'only queues whose name begins so')
+    .option('--json', 'print one JSON document')
+    .option('--watch [duration]', 'show it again every so often, until a signal (2s)', durationMs(100, 3_600_000));
+}
+
+/**
+ * `signalbox status`: what the service says of its queues and replicas, once or, with `--watch`, until TERM or INT. Exits
+ * with 1 if a queue asked for by name is not there, 123 if the service cannot be reached or refuses.
+ */
+export async function statusCommand(
+  flags: StatusFlags,
+  names: readonly string[],
+  environment: Environment,
+): Promise<number> {
+  const client = clientOf(flags, environment);
+  using signals = new OutsideSignals();
+  const { signal } = signals;
+  const periodMs = flags.watch === true ? 2000 : flags.watch;
+  let code: number = exitCode.ok;
+  do {
+    try {
+      const status = await readStatus(client, { names, prefix: flags.prefix, signal });
+      code = status.missing.length > 0 ? exitCode.failed : exitCode.ok;
+      const text = flags.json === true ? JSON.stringify(status) : statusText(status, client.url);
+      const isRedrawn = periodMs !== undefined && process.stdout.isTTY && flags.json !== true;
+      console.log(isRedrawn ? `\u001b[H\u001b[2J${text}` : text);
+    } catch (error) {
+      if (signal.aborted) break;
+      console.error(`signalbox: ${error instanceof Error ? error.message : String(error)}`);
+      code = runExitCode.noService;
+    }
+    if (periodMs !== undefined) await new Pause().wait(jittered(periodMs, 0.05), signal);
+  } while (periodMs !== undefined && !signal.aborted);
+  return signal.aborted ? exitCode.ok : code;
+}
+
+async function readStatus(
+  client: SignalboxClient,
+  options: { readonly names: readonly string[]; readonly prefix: string | undefined; readonly signal: AbortSignal },
+): Promise<Status> {
+  const { names, prefix, signal } = options;
+  const orchestrator = await client.orchestrator({ signal });
+  const wanted = names.length > 0 ? [...names] : await queueNames(client, prefix, signal);
+  const isNamed = names.length > 0;
+  const details = new Map<string, QueueDetail>();
+  const missing: string[] = [];
+  const left = wanted.values();
+  const reader = async () => {
+    for (const name of left) {
+      try {
+        details.set(name, await client.getQueue(name, { signal }));
+      } catch (error) {
+        if (!(error instanceof SignalboxError && error.code === 'queue_not_found')) throw error;
+        // One of the list may have been deleted since.
+        if (isNamed) missing.push(name);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: readersMax }, reader));
+  return { orchestrator, queues: wanted.flatMap((name) => details.get(name) ?? []), missing };
+}
+
+async function queueNames(
+  client: SignalboxClient,
+  prefix: string | undefined,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const names: string[] = [];
+  let cursor: string | null = '';
+  while (cursor !== null) {
+    const page = await client.listQueues({ cursor, limit: 1000, signal, ...(prefix === undefined ? {} : { prefix }) });
+    names.push(...page.queues.map(({ queue }) => queue));
+    cursor = page.next_cursor;
+  }
+  return names;
+}

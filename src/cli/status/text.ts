@@ -1,0 +1,70 @@
+import type { QueueDetail } from '../../protocol/queues.ts';
+import { inWords } from '../duration.ts';
+import type { Status } from '../status.ts';
+import { table } from './table.ts';
+
+/** The status for a person. Names come from others: control characters are refused by the service already. */
+export function statusText({ orchestrator, queues, missing }: Status, url: string): string {
+  const { leader, epoch, ttl_remaining_ms: leftMs, replicas } = orchestrator;
+  const led = leader === null ? 'nobody leads' : `leader ${leader}, epoch ${epoch}, ${inWords(leftMs)} left`;
+  const blocks = [
+    `${url}  ${led}`,
+    table(
+      ['REPLICA', 'VERSION', 'URL', 'STATE'],
+      replicas.map((replica) => [
+        replica.replica_id,
+        replica.version,
+        replica.url ?? '-',
+        replica.alive ? 'alive' : `silent since ${replica.heard_at}`,
+      ]),
+    ),
+    queues.length === 0
+      ? 'no queues'
+      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
+    ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
+    ...missing.map((name) => `there is no queue ${name}`),
+  ];
+  return blocks.filter((block) => block !== '').join('\n\n');
+}
+
+function queueRow(queue: QueueDetail): readonly string[] {
+  const state = [
+    ...(queue.paused ? ['paused'] : []),
+    ...(queue.draining > 0 ? [`draining ${queue.draining}`] : []),
+  ].join(', ');
+  return [
+    queue.queue,
+    queue.concurrency_limit === null ? 'none' : `${queue.concurrency_limit}`,
+    `${queue.held}`,
+    `${queue.waiting}`,
+    queue.oldest_wait_ms === null ? '-' : inWords(queue.oldest_wait_ms),
+    state === '' ? 'open' : state,
+  ];
+}
+
+/** Who holds, and the head of the line with reasons. */
+function queueBlock({ queue, holders, line, held, waiting }: QueueDetail): string {
+  const holderRows = holders.map((lease) => [
+    `slot ${lease.slot}`,
+    lease.claim_id,
+    lease.holder,
+    lease.expired ? 'expired' : `${inWords(lease.ttl_remaining_ms)} left`,
+    `token ${lease.fencing_token}${lease.release_requested ? ', asked to stop' : ''}`,
+  ]);
+  const lineRows = line.map((claim) => [
+    `position ${claim.position}`,
+    claim.claim_id,
+    claim.holder,
+    claim.waiting_for,
+    `priority ${claim.priority}, since ${claim.enqueued_at}`,
+  ]);
+  const more = [
+    ...(held > holders.length ? [`  and ${held - holders.length} more holders`] : []),
+    ...(waiting > line.length ? [`  and ${waiting - line.length} more in line`] : []),
+  ];
+  return [queue, indented(table([], [...holderRows, ...lineRows])), ...more].filter((text) => text !== '').join('\n');
+}
+
+function indented(text: string): string {
+  return text.replace(/^(?=.)/gm, '  ');
+}

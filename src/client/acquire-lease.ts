@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import type { HeldClaim, WaitingClaim } from '../protocol/claims.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import { type Clock, systemClock } from '../runtime/clock.ts';
+import { processIdentity } from '../runtime/ids.ts';
+import { isAborted, Pause } from '../runtime/pause.ts';
+import { isTransient } from './answer.ts';
+import type { AcquireRequest, Mode, SignalboxClient } from './client.ts';
+import { leaseWindow, type LeaseWindow } from './lease-window.ts';
+
+export interface AcquireLeaseOptions {
+  readonly queue: string;
+  /** Unique per attempt; default host:pid:random. */
+  readonly holder?: string | undefined;
+  /** Default: a new one. The same id and holder continue an earlier wait. */
+  readonly claimId?: string | undefined;
+  readonly ttlMs?: number | undefined;
+  readonly priority?: number | undefined;
+  readonly mode?: Mode | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Gives up, and cancels the claim, after so long in line (ms). Default: waits for its turn. */
+  readonly waitTimeoutMs?: number | undefined;
+  /** Fails after so long (ms) without any answer of the service; 15000 before the first answer, then 60000. */
+  readonly unreachableTimeoutMs?: number | undefined;
+  /** How long one request waits (ms, 5000): position and reason are as old at most. */
+  readonly pollMs?: number;
+  /** Told with every look at the line: at the start, then about every `pollMs`. */
+  readonly onWaiting?: (position: number, waitingFor: WaitingClaim['waiting_for'], claim: WaitingClaim) => void;
+  /** Told of every attempt that got no answer; the next one comes with backoff. */
+  readonly onUnreachable?: (error: Error) => void;
+  /** Cancels the claim and throws the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A lease and until when it may be used, if nothing renews it. */
+export interface AcquiredLease {
+  readonly lease: HeldClaim;
+  readonly window: LeaseWindow;
+}
+
+/** What a caller must be ready for; only `held` is a lease. */
+export type AcquireOutcome =
+  | ({ readonly kind: 'held' } & AcquiredLease)
+  /** No free place and mode `skip_if_busy`, or the line is full. No claim is left. */
+  | { readonly kind: 'busy'; readonly error: SignalboxError }
+  | { readonly kind: 'wait_timeout' }
+  /** Somebody ended the claim: `state` is `cancelled`, `expired`, `broken` or `superseded`. */
+  | { readonly kind: 'ended'; readonly state: string; readonly reason: string };
+
+/**
+ * Stands in line until the claim is held, by long-polls that are all the same idempotent call. A lease comes back with
+ * most of its time left: one that is older than a third of its ttl when its answer is read is renewed first. Throws
+ * `ServiceUnreachableError` or `SignalboxError` if the service cannot be reached for too long or refuses.
+ */
+export async function acquireLease(
+  client: SignalboxClient,
+  options: AcquireLeaseOptions,
+  clock: Clock = systemClock,
+): Promise<AcquireOutcome> {
+  const { queue, signal = new AbortController().signal, waitTimeoutMs = Infinity, pollMs = 5000 } = options;
+  const request = {
+    holder: options.holder ?? processIdentity(),
+    claim_id: options.claimId ?? randomUUID(),
+    priority: options.priority,
+    ttl_ms: options.ttlMs,
+    mode: options.mode,
+    labels: options.labels,
+    metadata: options.metadata,
+  } satisfies AcquireRequest;
+  const startedAtMs = clock.monotonicMs();
+  const leftMs = () => startedAtMs + waitTimeoutMs - clock.monotonicMs();
+  let answeredAtMs = startedAtMs;
+  let patienceMs = options.unreachableTimeoutMs ?? 15_000;
+  let failures = 0;
+  signal.throwIfAborted();
+  for (;;) {
+    let sentAtMs = 0;
+    const onSend = (atMs: number) => (sentAtMs = atMs);
+    try {
+      const waitMs = options.mode === 'skip_if_busy' ? 0 : Math.floor(Math.max(0, Math.min(pollMs, leftMs())));
+      const claim = await client.acquire(
+        queue,
+        { ...request, wait_ms: waitMs },
+        { signal, onSend, timeoutMs: 5000, retry: { attempts: 1 } },
+      );
+      [failures, answeredAtMs] = [0, clock.monotonicMs()];
+      patienceMs = options.unreachableTimeoutMs ?? 60_000;
+      if (claim.state === 'held') {
+        const window = leaseWindow(sentAtMs, claim, claim.ttl_ms);
+        if (window.endsAtMs - clock.monotonicMs() > (claim.ttl_ms * 2) / 3)
+          return { kind: 'held', lease: claim, window };
+        const renewed = await client.renew(claim, { signal, onSend, timeoutMs: 5000, retry: { attempts: 1 } });
+        return { kind: 'held', lease: claim, window: leaseWindow(sentAtMs, renewed, claim.ttl_ms) };
+      }
+      options.onWaiting?.(claim.position, claim.waiting_for, claim);
+    } catch (error) {
+      if (isAborted(signal)) {
+        await withdrawClaim(client, queue, request.claim_id);
+        throw signal.reason;
+      }
+      const outcome = refusedOutcome(error);
+      if (outcome !== undefined) return outcome;
+      // The renewal came too late: how the claim ended is what the next ask answers.
+      if (error instanceof SignalboxError && error.code === 'lease_lost') continue;
+      if (!isTransient(error)) throw error;
+      if (clock.monotonicMs() - answeredAtMs > patienceMs) {
+        await withdrawClaim(client, queue, request.claim_id);
+        throw error;
+      }
+      options.onUnreachable?.(error);
+      await new Pause().wait(Math.min(backoffMs(failures++, { firstMs: 100, maxMs: 2000 }), leftMs()), signal);
+    }
+    if (leftMs() <= 0) {
+      await withdrawClaim(client, queue, request.claim_id);
+      return { kind: 'wait_timeout' };
+    }
+  }
+}
+
+/**
+ * Takes a claim back whatever became of it: out of the line, or, if it was granted meanwhile, released. Never throws: what
+ * cannot be withdrawn now ends by itself when its client is silent for too long.
+ */
+export async function withdrawClaim(client: SignalboxClient, queue: string, claimId: string): Promise<void> {
+  const options = { signal: AbortSignal.timeout(3000), timeoutMs: 1500 };
+  try {
+    const claim = await client.cancel(queue, claimId, options);
+    if (claim.state === 'held') await client.release(claim, { ...options, outcome: 'cancelled' });
+  } catch {
+    // Not there, ended, or not reachable.
+  }
+}
+
+function refusedOutcome(error: unknown): AcquireOutcome | undefined {
+  if (!(error instanceof SignalboxError)) return undefined;
+  if (error.code === 'queue_busy' || error.code === 'queue_full') return { kind: 'busy', error };
+  if (error.code !== 'claim_ended') return undefined;
+  return { kind: 'ended', state: String(error.extra['state']), reason: String(error.extra['reason']) };
+}

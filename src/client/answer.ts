@@ -1,0 +1,48 @@
+import { type ErrorCode, SignalboxError, errorCatalogue } from '../protocol/errors.ts';
+import { ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
+
+const fixedMembers = new Set(['type', 'title', 'status', 'code', 'detail', 'retry_after_ms']);
+
+/** The body of a good answer; a refusal is thrown as `SignalboxError` with code, extra members and retryAfterMs. */
+export async function readAnswer(response: Response): Promise<unknown> {
+  const { status } = response;
+  const body = parsed(await response.text());
+  if (status < 300 && body !== undefined) return body;
+  if (typeof body?.['code'] !== 'string') {
+    throw new ServiceUnreachableError(`what answers (${status}) is not Signalbox`, { status });
+  }
+  const detail = typeof body['detail'] === 'string' ? body['detail'] : body['code'];
+  if (!isErrorCode(body['code'])) {
+    if (status >= 500) throw new ServiceUnreachableError(detail, { status });
+    throw new UnknownRefusalError(detail, { status, code: body['code'] });
+  }
+  const retryAfterMs = retryAfter(body['retry_after_ms'], response.headers.get('retry-after'));
+  throw new SignalboxError(body['code'], {
+    detail,
+    extra: Object.fromEntries(Object.entries(body).filter(([name]) => !fixedMembers.has(name))),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** Whether asking again may help: no answer, or one that blames the service itself. */
+export function isTransient(error: unknown): error is ServiceUnreachableError | SignalboxError {
+  return error instanceof ServiceUnreachableError || (error instanceof SignalboxError && error.status >= 500);
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorCatalogue, code);
+}
+
+function retryAfter(exactMs: unknown, header: string | null): number | undefined {
+  if (typeof exactMs === 'number' && exactMs >= 0) return exactMs;
+  return header !== null && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : undefined;
+}

@@ -1,0 +1,23 @@
+/** What others may import: `import { SignalboxClient } from 'signalbox/client'`. */
+export { SignalboxError } from '../protocol/errors.ts';
+export {
+  type AcquiredLease,
+  type AcquireLeaseOptions,
+  type AcquireOutcome,
+  acquireLease,
+  withdrawClaim,
+} from './acquire-lease.ts';
+export { isTransient } from './answer.ts';
+export {
+  type AcquireRequest,
+  type LeaseKey,
+  type Mode,
+  type Outcome,
+  SignalboxClient,
+  type SignalboxClientOptions,
+} from './client.ts';
+export { LeaseLostError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
+export type { CallOptions, RetryOptions } from './http-calls.ts';
+export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
+export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';
+export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';

@@ -1,0 +1,100 @@
+import { type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
+import type { Outcome, SignalboxClient } from './client.ts';
+import { LeaseLostError } from './errors.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+
+/** The place was not to be had: `outcome` says why. */
+export class NotAcquiredError extends Error {
+  readonly outcome: Exclude<AcquireOutcome, { kind: 'held' }>;
+
+  constructor(queue: string, outcome: Exclude<AcquireOutcome, { kind: 'held' }>) {
+    super(
+      `no place in queue ${queue}: ${outcome.kind === 'ended' ? `${outcome.state} (${outcome.reason})` : outcome.kind}`,
+    );
+    this.name = 'NotAcquiredError';
+    this.outcome = outcome;
+  }
+}
+
+/** A lease that is renewed until the scope ends, and then released. */
+export interface LeaseScope extends AsyncDisposable {
+  /** Hand it to the resource: it refuses older ones per (queue, slot). */
+  readonly fencingToken: number;
+  readonly slot: number;
+  readonly claimId: string;
+  readonly holder: string;
+  /** Aborts at two thirds of the ttl without a renewal, when the lease is lost, and when its release is asked for. */
+  readonly signal: AbortSignal;
+  readonly keeper: LeaseKeeper;
+  /** Stops renewing and releases, once; disposing does the same with outcome `success`. A failure leaves it to expire. */
+  release(outcome?: Outcome): Promise<void>;
+}
+
+/** Stands in line and opens a scope. Throws `NotAcquiredError` for every outcome but `held`. */
+export async function openLease(client: SignalboxClient, options: AcquireLeaseOptions): Promise<LeaseScope> {
+  const outcome = await acquireLease(client, options);
+  if (outcome.kind !== 'held') throw new NotAcquiredError(options.queue, outcome);
+  const keeper = new LeaseKeeper(client, outcome);
+  const { lease } = keeper;
+  const asked = new AbortController();
+  keeper.on('release_requested', () => asked.abort(new LeaseLostError('release_requested')));
+  let released: Promise<void> | undefined;
+  const release = (result: Outcome = 'success') =>
+    (released ??= (async () => {
+      await keeper.stop();
+      try {
+        await client.release(lease, { outcome: result, signal: AbortSignal.timeout(lease.ttl_ms) });
+      } catch {
+        // It expires by itself; nobody is held up for longer than the lease.
+      }
+    })());
+  return {
+    fencingToken: lease.fencing_token,
+    slot: lease.slot,
+    claimId: lease.claim_id,
+    holder: lease.holder,
+    signal: AbortSignal.any([keeper.signal, asked.signal]),
+    keeper,
+    release,
+    [Symbol.asyncDispose]: () => release(),
+  };
+}
+
+/**
+ * Runs `work` while holding a place of a queue; renewing goes on until it has ended, whatever it does. Throws what `work`
+ * throws, and `LeaseLostError` if the lease was lost meanwhile, also when `work` did not notice.
+ */
+export async function withLease<T>(
+  client: SignalboxClient,
+  queue: string | AcquireLeaseOptions,
+  work: (lease: LeaseScope) => Promise<T> | T,
+): Promise<T> {
+  const scope = await openLease(client, typeof queue === 'string' ? { queue } : queue);
+  let outcome: Outcome = 'failure';
+  try {
+    const result = await work(scope);
+    if (scope.keeper.signal.aborted) throw scope.keeper.signal.reason;
+    outcome = 'success';
+    return result;
+  } finally {
+    await scope.release(outcome);
+  }
+}
+
+/** A led term: `term` only grows from leader to leader of this name. */
+export interface Leadership extends LeaseScope {
+  readonly term: number;
+  /** Steps down; disposing does the same. */
+  resign(): Promise<void>;
+}
+
+/**
+ * Waits until this process is the leader named by `queue`, a queue of limit 1 (what a queue made on first use has). Lead
+ * only until `signal` aborts, and give `term` with every write that must not come from a leader of the past.
+ *
+ *     await using leader = await campaign(client, { queue: 'leader/mailer' });
+ */
+export async function campaign(client: SignalboxClient, options: AcquireLeaseOptions): Promise<Leadership> {
+  const scope = await openLease(client, options);
+  return { ...scope, term: scope.fencingToken, resign: () => scope.release() };
+}
