@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
-import type { held} from '../support/http-client.ts';
+import type { held } from '../support/http-client.ts';
 import { anId, type TestClient, waiting } from '../support/http-client.ts';
 import { lineUp, shapeOf, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
 
