@@ -13,9 +13,12 @@ export interface TickerOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** After an outage everything is back soon: no loop pauses longer than this for having failed. */
+const retryWithinMs = 3000;
+
 /**
  * Calls `runOnce` every `periodMs`, jittered, one round at a time; the first round starts within one period. A failed
- * round is reported and the next one comes with backoff (at most ten periods). Stopping aborts the round in flight and
+ * round is reported and the next one comes with backoff (at most 3 s, or one period where that is longer). Stopping aborts the round in flight and
  * waits for it.
  */
 export class Ticker implements Service {
@@ -67,7 +70,7 @@ export class Ticker implements Service {
       } catch (error) {
         if (isAborted(signal)) return;
         onError(error);
-        pauseMs = backoffMs(failures++, { firstMs: periodMs, maxMs: periodMs * 10 });
+        pauseMs = backoffMs(failures++, { firstMs: periodMs, maxMs: Math.max(periodMs, retryWithinMs) });
       }
       await this.#pause.wait(pauseMs, signal);
     }

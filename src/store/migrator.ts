@@ -85,7 +85,7 @@ async function runMigrations(connectionString: string): Promise<readonly string[
     ]),
   );
   // Ended by destroy(); an idle connection that breaks meanwhile shows in the next query.
-  const pool = new pg.Pool({ connectionString, max: 2, application_name: 'signalbox migrate' });
+  const pool = new pg.Pool({ ...connection(connectionString), max: 2 });
   pool.on('error', () => undefined);
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
@@ -119,7 +119,7 @@ function refuseBreaking(unknown: readonly string[]): void {
 }
 
 async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString, application_name: 'signalbox migrate' });
+  const client = new pg.Client(connection(connectionString));
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -131,4 +131,9 @@ async function withClient<T>(connectionString: string, work: (client: pg.Client)
   } finally {
     await client.end();
   }
+}
+
+/** A server that takes the connection and says nothing is as good as none. */
+function connection(connectionString: string) {
+  return { connectionString, application_name: 'signalbox migrate', connectionTimeoutMillis: 10_000, keepAlive: true };
 }
