@@ -18,6 +18,7 @@ import { fixedHeaders, sendProblem, toSignalboxError } from './problem.ts';
 import { type ObserveRequest, requestSummary } from './request-log.ts';
 import { validatorCompiler } from './request-validation.ts';
 import { claimRoutes } from './routes/claims.ts';
+import { eventRoutes } from './routes/events.ts';
 import { orchestratorRoutes } from './routes/orchestrator.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { type MetricsText, serviceRoutes } from './routes/service.ts';
@@ -149,6 +150,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   claimRoutes(app, { coordinator: options.coordinator, longPolls });
   queueRoutes(app, options);
   orchestratorRoutes(app, options);
+  eventRoutes(app, { coordinator: options.coordinator, longPolls });
   let document: Record<string, unknown> | undefined;
   serviceRoutes(app, {
     health: options.health,

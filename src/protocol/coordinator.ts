@@ -11,6 +11,7 @@ import type {
   WaitingClaim,
 } from './claims.ts';
 import type { ClaimId, FencingToken, QueueName } from './ids.ts';
+import type { EventPage, EventsRequest } from './events.ts';
 import type { OrchestratorView } from './orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './queues.ts';
 
@@ -49,6 +50,7 @@ export interface Coordinator {
   ): Promise<void>;
   checkToken(queue: QueueName, token: FencingToken, slot: number): Promise<TokenCheck>;
   orchestrator(): Promise<OrchestratorView>;
+  readEvents(request: EventsRequest, context: CallContext): Promise<EventPage>;
 }
 
 /** What /readyz and /healthz report. */

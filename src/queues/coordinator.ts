@@ -6,6 +6,7 @@ import type { RenewOperation } from '../store/decisions.ts';
 import type { Batcher } from './batcher.ts';
 import type { Look } from './claim-desks.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
+import { readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
 
@@ -41,5 +42,6 @@ export class QueueCoordinator implements Coordinator {
   listQueues: Coordinator['listQueues'] = (options) => this.#queues.list(options);
   deleteQueue: Coordinator['deleteQueue'] = (queue, options) => this.#queues.delete(queue, options);
   checkToken: Coordinator['checkToken'] = (queue, token, slot) => this.#queues.checkToken(queue, token, slot);
+  readEvents: Coordinator['readEvents'] = (request, context) => readFeed(this.#options, request, context);
   orchestrator: Coordinator['orchestrator'] = () => readOrchestrator(this.#options.db, this.#options.replicaId);
 }

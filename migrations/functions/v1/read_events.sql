@@ -1,0 +1,19 @@
+-- The feed behind a cursor, in order. Only rows below the oldest transaction that still runs: an event that commits late
+-- would otherwise be behind a cursor that has passed it, and never be seen. So the feed may lag behind a long
+-- transaction; nothing that must be timely reads it. p_prefix: only events of queues whose name begins so.
+create or replace function signalbox_v1.read_events(
+  p_after_xid text, p_after_id bigint, p_queue text, p_prefix text, p_limit integer
+) returns table (cursor_xid text, cursor_id bigint, happened_at text, type text, queue text, claim_id text, data jsonb)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+  select e.xid::text, e.id, signalbox.rfc3339(e.at), e.type, e.queue, e.claim_id, e.data
+  from signalbox.events e
+  where (e.xid, e.id) > (p_after_xid::xid8, p_after_id)
+    and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+    and (p_queue is null or e.queue = p_queue)
+    and (p_prefix = '' or starts_with(e.queue, p_prefix))
+  order by e.xid, e.id
+  limit p_limit
+$$;

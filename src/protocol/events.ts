@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import { ClaimId, QueueName } from './ids.ts';
+
+/** What the feed tells of. A claim's name begins its own story; a lease's, that of its grant. */
+export const EventType = z.enum([
+  'claim.queued',
+  'claim.cancelled',
+  'claim.expired',
+  'claim.broken',
+  'claim.superseded',
+  'lease.granted',
+  'lease.released',
+  'lease.release_requested',
+  'lease.cancelled',
+  'lease.expired',
+  'lease.broken',
+  'offer.lapsed',
+  'queue.changed',
+  'queue.deleted',
+  'term.started',
+  'term.ended',
+]);
+
+export const Event = z.looseObject({
+  id: z.string().meta({ description: 'Opaque; goes into `after` to read on behind this event.' }),
+  type: EventType,
+  queue: QueueName.nullable(),
+  claim_id: ClaimId.nullable(),
+  at: z.string().meta({ format: 'date-time', description: "By the database's clock." }),
+});
+export type Event = z.infer<typeof Event>;
+
+export const EventPage = z.object({ events: z.array(Event) });
+export type EventPage = z.infer<typeof EventPage>;
+
+export interface EventsRequest {
+  /** The id of the last event seen; undefined = from the oldest kept. */
+  readonly after: string | undefined;
+  readonly queue: QueueName | undefined;
+  /** '' = of all queues. */
+  readonly prefix: string;
+  readonly limit: number;
+  readonly waitMs: number;
+}

@@ -1,0 +1,35 @@
+import type { Database } from './database.ts';
+
+/** Where a reader of the feed stands: behind the event of this transaction and number. */
+export interface EventCursor {
+  readonly xid: string;
+  readonly id: string;
+}
+
+export interface EventRow {
+  readonly cursor_xid: string;
+  readonly cursor_id: string;
+  readonly happened_at: string;
+  readonly type: string;
+  readonly queue: string | null;
+  readonly claim_id: string | null;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface EventFilter {
+  readonly queue: string | undefined;
+  /** '' = of all queues. */
+  readonly prefix: string;
+  readonly limit: number;
+}
+
+/** Before the oldest event that is kept. */
+export const oldestEvent: EventCursor = { xid: '0', id: '0' };
+
+/** Events behind the cursor, in order, none of them of a transaction that an older one may still precede. */
+export function readEvents(db: Database, after: EventCursor, filter: EventFilter): Promise<readonly EventRow[]> {
+  return db.query<EventRow>('read', {
+    sql: 'select * from signalbox_v1.read_events($1, $2, $3, $4, $5)',
+    parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit],
+  });
+}

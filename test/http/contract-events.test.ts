@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { EventPage } from '../../src/protocol/events.ts';
+import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { type TestApp, startTestApp } from '../support/test-app.ts';
+
+let database: TestDatabase;
+let app: TestApp;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  app = await startTestApp(database);
+});
+afterAll(async () => {
+  await app[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+async function read(query: Record<string, string | number>): Promise<{ status: number; body: EventPage }> {
+  const parameters = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  const response = await fetch(`${app.url}/v1/events?${parameters.toString()}`);
+  return { status: response.status, body: (await response.json()) as EventPage };
+}
+
+async function post(path: string, body: unknown): Promise<Record<string, unknown>> {
+  const response = await fetch(app.url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return (await response.json()) as Record<string, unknown>;
+}
+
+describe('GET /v1/events', () => {
+  test('tells the story of a queue in order, and goes on behind the last id', async () => {
+    const first = await post('/v1/queues/story/acquire', { holder: 'one', claim_id: 'a' });
+    await post('/v1/queues/story/acquire', { holder: 'two', claim_id: 'b' });
+    await post('/v1/queues/story/claims/a/release', { fencing_token: first['fencing_token'], outcome: 'success' });
+    const { body } = await read({ queue: 'story', wait_ms: 5000 });
+    const seen = [...body.events];
+    while (seen.length < 4) {
+      const more = await read({ queue: 'story', after: seen.at(-1)?.id ?? '', wait_ms: 5000 });
+      expect(more.body.events.length).toBeGreaterThan(0);
+      seen.push(...more.body.events);
+    }
+    expect(seen.map(({ type, claim_id }) => [type, claim_id])).toEqual([
+      ['lease.granted', 'a'],
+      ['claim.queued', 'b'],
+      ['lease.released', 'a'],
+      ['lease.granted', 'b'],
+    ]);
+    expect(seen[2]).toMatchObject({ queue: 'story', holder: 'one', outcome: 'success' });
+    expect((await read({ queue: 'story', after: seen.at(-1)?.id ?? '' })).body.events).toEqual([]);
+  });
+
+  test('pages by limit without leaving anything out or telling it twice', async () => {
+    for (let n = 0; n < 5; n++) await post(`/v1/queues/pages-${n}/acquire`, { holder: 'one', claim_id: 'a' });
+    const names: unknown[] = [];
+    let after: string | undefined;
+    while (names.length < 5) {
+      const query = { prefix: 'pages-', limit: 2, wait_ms: 5000, ...(after === undefined ? {} : { after }) };
+      const { body } = await read(query);
+      expect(body.events.length).toBeGreaterThan(0);
+      expect(body.events.length).toBeLessThanOrEqual(2);
+      names.push(...body.events.map(({ queue }) => queue));
+      after = body.events.at(-1)?.id;
+    }
+    expect(names).toEqual(['pages-0', 'pages-1', 'pages-2', 'pages-3', 'pages-4']);
+  });
+
+  test('waits for the first event and answers with it', async () => {
+    const waiting = read({ queue: 'later', wait_ms: 20_000 });
+    await post('/v1/queues/later/acquire', { holder: 'one', claim_id: 'a' });
+    expect((await waiting).body.events.map(({ type }) => type)).toEqual(['lease.granted']);
+  });
+
+  test('never passes an event whose transaction commits late', async () => {
+    const slow = await database.connect();
+    await slow.query('begin');
+    await slow.query(`select signalbox.record_event('lease.granted', 'race', 'early-id', '{}')`);
+    await database.query(`select signalbox.record_event('lease.granted', 'race', 'late-id', '{}')`);
+    // The later one has committed, the earlier one has not: a reader that took the later one now would lose the earlier.
+    expect((await read({ queue: 'race' })).body.events).toEqual([]);
+    await slow.query('commit');
+    const { body } = await read({ queue: 'race', wait_ms: 5000 });
+    expect(body.events.map(({ claim_id }) => claim_id)).toEqual(['early-id', 'late-id']);
+  });
+
+  test.each(['x', '1', '1.', '.1', '1.2.3', '-1.2', '99999999999999999999.1'])(
+    'refuses the cursor %j, which is no id of an event',
+    async (after) => {
+      const { status, body } = await read({ after });
+      expect(status).toBe(400);
+      expect(body).toMatchObject({ code: 'invalid_request' });
+    },
+  );
+});
