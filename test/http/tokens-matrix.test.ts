@@ -31,6 +31,7 @@ const expected: Record<string, { scope: Scope; about: 'named' | 'listed' | 'all'
   'GET /v1/queues': { scope: 'read', about: 'listed' },
   'GET /v1/queues/{queue}/check': { scope: 'read', about: 'named' },
   'GET /v1/orchestrator': { scope: 'read', about: 'all' },
+  'GET /v1/events': { scope: 'read', about: 'listed' },
   'GET /metrics': { scope: 'read', about: 'all' },
   'GET /healthz': 'open',
   'GET /readyz': 'open',
