@@ -109,7 +109,7 @@ test('no deciding function notifies: commits with a notification queue behind on
 });
 
 /** Public functions that never wait for a row somebody else has locked. */
-const neverWaits = ['watch'];
+const neverWaits = ['read_events', 'watch'];
 /** Public functions whose statements are single-row lookups by key, or are called too seldom for a plan to matter. */
 const anyPlan = [
   'campaign',
