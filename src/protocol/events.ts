@@ -19,6 +19,8 @@ export const EventType = z.enum([
   'queue.deleted',
   'term.started',
   'term.ended',
+  'token.created',
+  'token.revoked',
 ]);
 
 export const Event = z.looseObject({

@@ -100,6 +100,30 @@ describe('a queue prefix', () => {
     expect(await list('limit=1')).toEqual({ names: [both[0]], next_cursor: both[0] });
   });
 
+  it('narrows the events, also those of one queue, and hides what is of no queue', async () => {
+    const tag = anId('t');
+    for (const queue of [`mine/${tag}`, `theirs/${tag}`]) await acquire(queue, 'c');
+    const queuesIn = async (query: string, token: MadeToken) => {
+      const { text } = await app.ask('GET', `/v1/events?limit=1000&${query}`, { token });
+      return new Set((JSON.parse(text) as { events: { queue: string | null }[] }).events.map(({ queue }) => queue));
+    };
+    const all = await until(
+      async () => {
+        const seen = await queuesIn('', read);
+        return seen.has(`theirs/${tag}`) ? seen : undefined;
+      },
+      { what: 'the feed has both' },
+    );
+    expect([...all]).toEqual(expect.arrayContaining([null, `mine/${tag}`, `theirs/${tag}`]));
+    for (const query of ['', 'prefix=m', 'prefix=mine/']) {
+      const seen = [...(await queuesIn(query, mine))];
+      expect(seen).toContain(`mine/${tag}`);
+      expect(seen.filter((queue) => queue?.startsWith('mine/') !== true)).toEqual([]);
+    }
+    for (const query of ['prefix=theirs/', `queue=theirs/${tag}`, `queue=theirs/${tag}&prefix=theirs/`])
+      expect([...(await queuesIn(query, mine))]).toEqual([]);
+  });
+
   it('is refused with the same words whether the queue exists or not', async () => {
     const existing = `theirs/${anId('q')}`;
     await acquire(existing, 'c');

@@ -99,12 +99,12 @@ describe('tokens', () => {
     ]);
     expect(heard.join()).not.toContain(tokenId);
     const { rows } = await database.query(
-      `select type, data ->> 'name' as name from signalbox.events where data ->> 'token_id' = $1 order by id`,
+      `select type, data from signalbox.events where data ->> 'token_id' = $1 order by id`,
       [tokenId],
     );
     expect(rows).toEqual([
-      { type: 'token.created', name: 'told' },
-      { type: 'token.revoked', name: 'told' },
+      { type: 'token.created', data: { token_id: tokenId, actor: 'me' } },
+      { type: 'token.revoked', data: { token_id: tokenId, actor: 'me' } },
     ]);
     await connection.probe();
   });

@@ -17,8 +17,8 @@ begin
     return 'already_revoked';
   end if;
   update signalbox.tokens t set revoked_at = signalbox.clock() where t.token_id = p_token_id;
-  perform signalbox.record_event('token.revoked', null, null, jsonb_strip_nulls(jsonb_build_object(
-    'token_id', p_token_id, 'name', v_token.name, 'actor', p_actor)));
+  perform signalbox.record_event('token.revoked', null, null,
+    jsonb_strip_nulls(jsonb_build_object('token_id', p_token_id, 'actor', p_actor)));
   perform pg_notify('signalbox', jsonb_build_object('from', 'tokens', 'tokens_changed', true)::text);
   return 'revoked';
 end $$;
