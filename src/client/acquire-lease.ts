@@ -74,12 +74,14 @@ export async function acquireLease(
   let answeredAtMs = startedAtMs;
   let patienceMs = options.unreachableTimeoutMs ?? 15_000;
   let failures = 0;
+  let isInLine = false;
   signal.throwIfAborted();
   for (;;) {
     let sentAtMs = 0;
     const onSend = (atMs: number) => (sentAtMs = atMs);
     try {
-      const waitMs = options.mode === 'skip_if_busy' ? 0 : Math.floor(Math.max(0, Math.min(pollMs, leftMs())));
+      // The first ask does not wait: whoever stands in line learns at once where.
+      const waitMs = isInLine ? Math.floor(Math.max(0, Math.min(pollMs, leftMs()))) : 0;
       const claim = await client.acquire(
         queue,
         { ...request, wait_ms: waitMs },
@@ -94,6 +96,7 @@ export async function acquireLease(
         const renewed = await client.renew(claim, { signal, onSend, timeoutMs: 5000, retry: { attempts: 1 } });
         return { kind: 'held', lease: claim, window: leaseWindow(sentAtMs, renewed, claim.ttl_ms) };
       }
+      isInLine = true;
       options.onWaiting?.(claim.position, claim.waiting_for, claim);
     } catch (error) {
       if (isAborted(signal)) {

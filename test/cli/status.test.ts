@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Status } from '../../src/cli/status.ts';
+import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { lineUp, startTestApp, type TestApp } from '../support/test-app.ts';
+import { until } from '../support/until.ts';
+import { signalbox } from '../support/wrapper.ts';
+
+let database: TestDatabase;
+let app: TestApp;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  app = await startTestApp(database);
+  await app.client.put('deploy/production', { concurrency_limit: 1 });
+  await app.client.put('other', { concurrency_limit: null, paused: true });
+  await app.client.acquire('deploy/production', { claim_id: 'build-17', holder: 'ci:1', ttl_ms: 300_000 });
+  await lineUp(app.client, 'deploy/production', 'build-18', 'build-19');
+  await until(async () => (await app.client.orchestrator()).body.leader, { what: 'somebody leads' });
+});
+
+afterAll(async () => {
+  await app[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+async function status(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
+  await using command = await signalbox(['status', '--url', app.url, ...args]);
+  const { exitCode } = await command.ended;
+  return { exitCode, output: command.output };
+}
+
+describe('signalbox status', () => {
+  it('shows leader, replicas, queues, holders with time and token, and the line with reasons', async () => {
+    const { exitCode, output } = await status();
+    expect(exitCode).toBe(0);
+    expect(output).toMatch(new RegExp(`^${app.url}  leader ${app.replicaId}, epoch 1, `));
+    expect(output).toMatch(/^QUEUE +LIMIT +HELD +WAITING +OLDEST WAIT +STATE$/m);
+    expect(output).toMatch(/^deploy\/production +1 +1 +2 +\S+ +open$/m);
+    expect(output).toMatch(/^other +none +0 +0 +- +paused$/m);
+    expect(output).toMatch(/^ {2}slot 1 +build-17 +ci:1 +(4m \d+s|5m) left +token \d+$/m);
+    expect(output).toMatch(/^ {2}position 1 +build-18 +holder of build-18 +no_free_slot +priority 0, since \S+$/m);
+    expect(output).toMatch(/^ {2}position 2 +build-19 +holder of build-19 +behind_others +/m);
+    expect(output).not.toMatch(/ $/m);
+  });
+
+  it('--json is one document in the words of the HTTP interface', async () => {
+    const { output } = await status('--json', '--prefix', 'deploy/');
+    const document = JSON.parse(output) as Status;
+    expect(document.queues.map(({ queue }) => queue)).toEqual(['deploy/production']);
+    expect(document.queues[0]).toMatchObject({ held: 1, waiting: 2, holders: [{ claim_id: 'build-17' }] });
+    expect(document.orchestrator).toMatchObject({ leader: app.replicaId, replica_id: app.replicaId });
+    expect(document.missing).toEqual([]);
+  });
+
+  it('exits with 1 for a queue that is not there, and shows the others', async () => {
+    const { exitCode, output } = await status('other', 'no-such-queue');
+    expect(exitCode).toBe(1);
+    expect(output).toContain('there is no queue no-such-queue');
+    expect(output).toMatch(/^other /m);
+    expect(output).not.toContain('build-17');
+  });
+
+  it('exits with 123 when nothing answers', async () => {
+    await using command = await signalbox(['status', '--url', 'http://127.0.0.1:9']);
+    expect(await command.ended).toMatchObject({ exitCode: 123 });
+    expect(command.output).toContain('cannot be reached');
+  });
+
+  it('--watch shows every change until a signal, and then exits with 0', async () => {
+    await using command = await signalbox(['status', '--url', app.url, '--watch', '100ms', 'watched']);
+    await command.line(/there is no queue watched/);
+    await app.client.hold('watched', { ttl_ms: 60_000 });
+    await command.line(/^watched +1 +1 +0/);
+    await app.client.acquire('watched', {});
+    await command.line(/^watched +1 +1 +1/);
+    expect(await command.terminate()).toMatchObject({ exitCode: 0 });
+  });
+});
