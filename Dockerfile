@@ -12,12 +12,14 @@ COPY --from=packages /app/node_modules node_modules
 COPY package.json LICENSE ./
 COPY migrations migrations
 COPY src src
+# It writes no file: the container may be read-only.
 USER node
 EXPOSE 8080
 # Liveness only: a database that is away must not restart the replica. Balancers ask /readyz.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# SIGTERM: finish what is in flight, resign, exit 0 (SHUTDOWN_GRACE_SECONDS).
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`, { signal: AbortSignal.timeout(2500) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+# SIGTERM: red for the balancer (SHUTDOWN_DELAY_MS), then finish what is in flight (SHUTDOWN_GRACE_SECONDS), exit 0.
+# Whoever stops the container must wait longer than both together before SIGKILL.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["node", "src/main.ts"]
 CMD ["serve"]

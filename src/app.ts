@@ -274,7 +274,10 @@ interface DoorOptions {
   readonly health: ReplicaHealth;
 }
 
-/** The listening side: opened when all else runs; closing answers those who wait with their claims' present state. */
+/**
+ * The listening side: opened when all else runs. Closing turns `/readyz` red at once, serves on until balancers have
+ * noticed (`shutdownDelayMs`), then answers those who wait with their claims' present state.
+ */
 class Door implements Service {
   readonly name = 'http';
   readonly #options: DoorOptions;
@@ -296,8 +299,9 @@ class Door implements Service {
   }
 
   async stop(): Promise<void> {
-    const { http, room, health } = this.#options;
+    const { http, settings, room, health } = this.#options;
     health.beginStopping();
+    if (http.server.listening && settings.shutdownDelayMs > 0) await sleep(settings.shutdownDelayMs);
     room.close();
     await http.drain();
   }

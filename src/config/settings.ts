@@ -48,6 +48,7 @@ const Environment = z.strictObject({
   HTTP_REQUEST_TIMEOUT_MS: wholeNumber(1000, 600_000, 30_000),
   HTTP_KEEP_ALIVE_MS: wholeNumber(1000, 4_000_000, 75_000),
   HTTP_CONNECTIONS_MAX: wholeNumber(1, 1_000_000, 10_000),
+  SHUTDOWN_DELAY_MS: wholeNumber(0, 60_000, 0),
   SHUTDOWN_GRACE_SECONDS: wholeNumber(1, 600, 10),
 });
 
@@ -84,6 +85,8 @@ export interface Settings {
     readonly keepAliveTimeoutMs: number;
     readonly connectionsMax: number;
   };
+  /** How long a stopping replica is red for balancers and serves on all the same. */
+  readonly shutdownDelayMs: number;
   readonly shutdownGraceMs: number;
 }
 
@@ -157,6 +160,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       keepAliveTimeoutMs: data.HTTP_KEEP_ALIVE_MS,
       connectionsMax: data.HTTP_CONNECTIONS_MAX,
     },
+    shutdownDelayMs: data.SHUTDOWN_DELAY_MS,
     shutdownGraceMs: data.SHUTDOWN_GRACE_SECONDS * 1000,
   });
 }
