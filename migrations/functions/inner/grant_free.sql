@@ -1,8 +1,9 @@
--- The usual acquire, for a whole batch in one statement: a claim nobody has heard of yet, the only acquire of its queue in
--- the batch, in a narrow queue where nobody waits, no lease has run out and a slot is free. The lines are locked by an
--- earlier statement, so nothing but a renewal can change their slots meanwhile. What does not fit gets no row here and is
--- decided one by one (decide_acquire, which grant_slot serves by the same rules).
-create or replace function signalbox.grant_free(p_items jsonb, p_lines signalbox.lines[])
+-- The usual acquire, for a whole batch in one statement: a claim nobody has heard of yet, the only operation of its queue
+-- in the batch that is not answered yet (endings come first, also those that are decided one by one), in a narrow queue
+-- where nobody waits, no lease has run out and a slot is free. The lines are locked by an earlier statement, so nothing
+-- but a renewal can change their slots meanwhile. What does not fit gets no row here and is decided one by one
+-- (decide_acquire, which grant_slot serves by the same rules).
+create or replace function signalbox.grant_free(p_items jsonb, p_lines signalbox.lines[], p_answered integer[])
 returns setof signalbox_v1.decision
 language plpgsql
 as $$
@@ -12,11 +13,11 @@ declare
 begin
   return query
   with items as materialized (
-    select (o.n - 1)::integer as item, x.*, count(*) over (partition by x.queue) as rivals
+    select (o.n - 1)::integer as item, x.*, count(*) over (partition by x.queue collate "C") as rivals
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
         mode text, labels jsonb, metadata jsonb, fresh boolean)
-    where x.op = 'acquire'),
+    where o.n - 1 <> all(p_answered)),
   room as materialized (
     select i.*, s.free_slot, greatest(s.newest_token + 1, v_token_floor) as token,
       v_now + signalbox.ms(q.max_hold_ms) as hold_until, coalesce(i.ttl_ms, q.default_ttl_ms) as lease_ms
@@ -30,7 +31,7 @@ begin
         max(l.fencing_token) as newest_token,
         bool_or(l.state = 'held' and l.expires_at <= v_now or l.claim_id = i.claim_id) as needs_care
       from signalbox.leases l where l.queue = i.queue) s
-    where i.rivals = 1 and n.waiting = 0 and not p.wide and not p.paused
+    where i.op = 'acquire' and i.rivals = 1 and n.waiting = 0 and not p.wide and not p.paused
       and s.taken < p.concurrency_limit and s.free_slot is not null and not s.needs_care
       and coalesce(i.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms
       and (i.fresh or not exists (

@@ -1,6 +1,7 @@
 -- The usual release, for a whole batch in one statement: a held lease of a narrow queue whose line this transaction has
--- locked in an earlier statement, by claim and token. What does not fit (a late or wrong token, a wide queue) gets no row
--- here and is decided one by one. The caller advances the lines afterwards.
+-- locked in an earlier statement, by claim and token. What does not fit (a late or wrong token, a wide queue, a queue of
+-- which the batch also cancels or breaks a claim: endings keep their order) gets no row here and is decided one by one.
+-- The caller advances the lines afterwards.
 create or replace function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
 returns setof signalbox_v1.decision
 language plpgsql
@@ -10,16 +11,18 @@ declare
 begin
   return query
   with items as materialized (
-    select (o.n - 1)::integer as item, x.*
+    -- The window also sorts: lease rows are locked queue by queue, as renewals lock them, and the first of two wins.
+    select (o.n - 1)::integer as item, x.*, count(*) filter (where x.op not in ('acquire', 'release')) over (
+      partition by x.queue collate "C" order by o.n rows between unbounded preceding and unbounded following) as others
     from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text)
-    where x.op = 'release'),
+      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text)),
   ended as (
     update signalbox.leases l set
         state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = i.outcome,
         offered = false, free_after = null, next_free = null
       from items i join unnest(p_lines) n on n.queue = i.queue and not n.wide
-      where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
+      where i.op = 'release' and i.others = 0
+        and l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
       returning i.item, l.*),
   past as (
     insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,

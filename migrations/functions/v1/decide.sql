@@ -67,7 +67,7 @@ begin
     return query select * from signalbox.advance_line(v_queue);
   end loop;
   v_queue := null;
-  for v_decision in select * from signalbox.grant_free(p_items, v_lines) loop
+  for v_decision in select * from signalbox.grant_free(p_items, v_lines, v_answered) loop
     v_answered := v_answered || v_decision.item;
     return next v_decision;
   end loop;
