@@ -70,9 +70,9 @@ describe('the snapshot', () => {
           .rowCount,
       { what: 'the read waits' },
     );
+    expect(reads).toHaveBeenCalledTimes(1);
     subject.tokens.changed();
     await locker.query('rollback');
-    expect(reads).toHaveBeenCalledTimes(1);
     // The poll alone would come after 4 s.
     await until(() => reads.mock.calls.length === 2, { what: 'there was a second read', timeoutMs: 2000 });
   });
