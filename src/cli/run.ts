@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type AcquireOutcome, acquireLease, isTransient, withdrawClaim } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
@@ -77,7 +78,7 @@ Exit codes: the command's own, 128 + n if signal n ended it, and
 export async function runCommand(flags: RunFlags, words: readonly string[], environment: Environment): Promise<number> {
   const client = clientOf(flags, environment);
   const { queue, ttl: ttlMs, priority, waitTimeout: waitTimeoutMs, claimId, label } = flags;
-  const warn = (line: string) => console.error(`signalbox: ${line}`);
+  const warn = printOwnLine;
   const say = flags.quiet === true ? () => undefined : warn;
   using signals = new OutsideSignals();
   const tellPlace = waitingLines(queue, say);
@@ -157,6 +158,18 @@ function notAcquired(
       return outcome.state === 'cancelled' ? runExitCode.cancelled : runExitCode.notAcquired;
     default:
       return outcome satisfies never;
+  }
+}
+
+/**
+ * A line of the wrapper's own, straight to the descriptor: a stream of Node would make the pipe non-blocking, which the
+ * command shares and most programs do not expect.
+ */
+function printOwnLine(line: string): void {
+  try {
+    writeSync(2, `signalbox: ${line}\n`);
+  } catch {
+    // Nobody reads it; the command matters more.
   }
 }
 

@@ -99,8 +99,8 @@ describe('the command', () => {
 
   it('is asked to end by a cancel through the service; it is renewed meanwhile, and released as cancelled', async () => {
     const queue = anId('asked');
-    const script = `trap 'sleep 2; exit 5' TERM; echo works; while :; do sleep 0.05; done`;
-    await using wrapper = await runScript(app.url, queue, script, { flags: ['--ttl', '1s', '--claim-id', 'mine'] });
+    const script = `trap 'sleep 3; exit 5' TERM; echo works; while :; do sleep 0.05; done`;
+    await using wrapper = await runScript(app.url, queue, script, { flags: ['--ttl', '2s', '--claim-id', 'mine'] });
     await wrapper.line(/^works$/);
     await app.client.cancel(queue, 'mine');
     expect(await wrapper.ended).toMatchObject({ exitCode: 5 });

@@ -77,7 +77,7 @@ describe('acquireLease', () => {
 describe('withLease', () => {
   it('renews while the work lasts, and releases with its outcome', async () => {
     const queue = anId('work');
-    const token = await withLease(client, { queue, ttlMs: 1000 }, async ({ fencingToken, keeper }) => {
+    const token = await withLease(client, { queue, ttlMs: 2000 }, async ({ fencingToken, keeper }) => {
       for (let count = 0; count < 4; count++) await new Promise((resolve) => keeper.on('renewed', resolve));
       expect(await client.checkToken(queue, fencingToken)).toMatchObject({ current: true });
       return fencingToken;
