@@ -16,7 +16,8 @@ afterAll(async () => {
 });
 
 async function read(query: Record<string, string | number>): Promise<{ status: number; body: EventPage }> {
-  const parameters = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) parameters.set(key, String(value));
   const response = await fetch(`${app.url}/v1/events?${parameters.toString()}`);
   return { status: response.status, body: (await response.json()) as EventPage };
 }
