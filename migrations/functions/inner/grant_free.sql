@@ -18,21 +18,27 @@ begin
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
         mode text, labels jsonb, metadata jsonb, fresh boolean)
     where o.n - 1 <> all(p_answered)),
+  -- Each item looks up its own rows (lateral, limit), and the update goes by ctid (only decisions under the line's lock
+  -- change a free row): joined, a plan cached on small tables would read all leases when there are many.
   room as materialized (
-    select i.*, s.free_slot, greatest(s.newest_token + 1, v_token_floor) as token,
+    select i.*, f.place, greatest(s.newest_token + 1, v_token_floor) as token,
       v_now + signalbox.ms(q.max_hold_ms) as hold_until, coalesce(i.ttl_ms, q.default_ttl_ms) as lease_ms
     from items i
     join unnest(p_lines) p on p.queue = i.queue
-    join signalbox.lines n on n.queue = i.queue
-    join signalbox.queues q on q.queue = i.queue
+    cross join lateral (select n.waiting from signalbox.lines n where n.queue = i.queue limit 1) n
+    cross join lateral (
+      select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms, q.claim_memory_ms
+      from signalbox.queues q where q.queue = i.queue limit 1) q
     cross join lateral (
       select count(*) filter (where l.state = 'held' or l.free_after > v_now) as taken,
         min(l.slot) filter (where l.state = 'free' and (l.free_after is null or l.free_after <= v_now)) as free_slot,
         max(l.fencing_token) as newest_token,
         bool_or(l.state = 'held' and l.expires_at <= v_now or l.claim_id = i.claim_id) as needs_care
       from signalbox.leases l where l.queue = i.queue) s
+    cross join lateral (
+      select l.ctid as place from signalbox.leases l where l.queue = i.queue and l.slot = s.free_slot limit 1) f
     where i.op = 'acquire' and i.rivals = 1 and n.waiting = 0 and not p.wide and not p.paused
-      and s.taken < p.concurrency_limit and s.free_slot is not null and not s.needs_care
+      and s.taken < p.concurrency_limit and not s.needs_care
       and coalesce(i.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms
       and (i.fresh or not exists (
         select 1 from signalbox.history h
@@ -47,7 +53,7 @@ begin
         expires_at = least(r.hold_until, v_now + signalbox.ms(r.lease_ms)), hold_until = r.hold_until,
         ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null
       from room r
-      where l.queue = r.queue and l.slot = r.free_slot and l.state = 'free'
+      where l.ctid = r.place and l.state = 'free'
       returning r.item, l as lease),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)

@@ -10,20 +10,30 @@ declare
   v_now timestamptz := signalbox.clock();
 begin
   return query
-  with items as materialized (
-    -- The window also sorts: lease rows are locked queue by queue, as renewals lock them, and the first of two wins.
+  with items as (
     select (o.n - 1)::integer as item, x.*, count(*) filter (where x.op not in ('acquire', 'release')) over (
-      partition by x.queue collate "C" order by o.n rows between unbounded preceding and unbounded following) as others
+      partition by x.queue) as others
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text)),
+  -- Each item looks up its own row (lateral, limit), and the update goes by ctid: joined, a plan cached on small tables
+  -- would read all leases when there are many. Sorted, because renewals lock lease rows by (queue, slot) too.
+  found as materialized (
+    select i.item, i.claim_id, i.fencing_token, i.outcome, s.place
+    from items i
+    join unnest(p_lines) n on n.queue = i.queue and not n.wide
+    cross join lateral (
+      select l.ctid as place, l.slot from signalbox.leases l
+      where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
+      limit 1) s
+    where i.op = 'release' and i.others = 0
+    order by i.queue collate "C", s.slot, i.item),
   ended as (
     update signalbox.leases l set
-        state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = i.outcome,
+        state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = f.outcome,
         offered = false, free_after = null, next_free = null
-      from items i join unnest(p_lines) n on n.queue = i.queue and not n.wide
-      where i.op = 'release' and i.others = 0
-        and l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
-      returning i.item, l.*),
+      from found f
+      where l.ctid = f.place and l.claim_id = f.claim_id and l.fencing_token = f.fencing_token and l.state = 'held'
+      returning f.item, l.*),
   past as (
     insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
         mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at)
