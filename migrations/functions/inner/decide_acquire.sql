@@ -89,6 +89,16 @@ begin
     return;
   end if;
   if p_mode = 'latest_only' then
+    -- What is refused ends nobody: enough must go for this claim to have room behind those that stay.
+    select n.waiting - (select count(*) from signalbox.waiting w
+        where w.queue = v_queue and w.kind = 'claim' and w.mode = 'latest_only' and w.priority <= p_priority)
+      into v_waiting from signalbox.lines n where n.queue = v_queue;
+    if v_waiting > 0 and v_waiting >= v_settings.max_waiting then
+      v_answer.code := 'queue_full';
+      v_answer.body := jsonb_build_object('max_waiting', v_settings.max_waiting);
+      return next v_answer;
+      return;
+    end if;
     for v_other in
       select * from signalbox.waiting w
       where w.queue = v_queue and w.kind = 'claim' and w.mode = 'latest_only' and w.priority <= p_priority

@@ -17,9 +17,11 @@ declare
 begin
   perform signalbox.require_read_committed();
   if p_if_version is null then
-    insert into signalbox.queues (queue, created_at, updated_at) values (p_queue, signalbox.clock(), signalbox.clock())
-      on conflict (queue) do nothing;
-    insert into signalbox.lines (queue) values (p_queue) on conflict (queue) do nothing;
+    -- One statement, see ensure_queues.
+    with made as (
+      insert into signalbox.queues (queue, created_at, updated_at)
+        values (p_queue, signalbox.clock(), signalbox.clock()) on conflict (queue) do nothing returning queue)
+    insert into signalbox.lines (queue) select m.queue from made m on conflict (queue) do nothing;
   end if;
   perform 1 from signalbox.lines n where n.queue = p_queue for no key update;
   select * into v_line from signalbox.lines n where n.queue = p_queue;

@@ -7,11 +7,12 @@ set lock_timeout = '250ms'
 as $$
 begin
   perform signalbox.require_read_committed();
-  insert into signalbox.queues (queue, auto_created, created_at, updated_at)
-    select distinct u.queue collate "C", true, signalbox.clock(), signalbox.clock() from unnest(p_queues) u(queue)
-    order by u.queue collate "C"
-    on conflict (queue) do nothing;
-  insert into signalbox.lines (queue)
-    select distinct u.queue collate "C" from unnest(p_queues) u(queue) order by 1
-    on conflict (queue) do nothing;
+  -- A line only for settings made here: by a statement of its own it could be made for a queue that was deleted since.
+  with made as (
+    insert into signalbox.queues (queue, auto_created, created_at, updated_at)
+      select distinct u.queue collate "C", true, signalbox.clock(), signalbox.clock() from unnest(p_queues) u(queue)
+      order by u.queue collate "C"
+      on conflict (queue) do nothing
+      returning queue)
+  insert into signalbox.lines (queue) select m.queue from made m on conflict (queue) do nothing;
 end $$;

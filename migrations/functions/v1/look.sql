@@ -78,10 +78,16 @@ begin
     continue when v_answered[v_item.item + 1];
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     v_lease := signalbox.find_lease(v_line, v_item.claim_id);
-    if v_lease.state = 'held' then
-      if p_hear and v_lease.offered and v_lease.expires_at > signalbox.clock() then
-        v_lease := signalbox.accept_offer(v_lease);
+    if p_hear and v_lease.state = 'held' and v_lease.offered
+      and (v_lease.hold_until is null or v_lease.hold_until > signalbox.clock()) then
+      -- As with a renewal, just too late is in time as long as nobody ended it. To be told that it expired would be
+      -- wrong: a lapsed offer goes back into the line.
+      v_lease := signalbox.accept_offer(v_lease);
+      if v_lease.offered then
+        v_lease := signalbox.find_lease(v_line, v_item.claim_id);
       end if;
+    end if;
+    if v_lease.state = 'held' then
       return next (v_item.item, case when v_lease.expires_at > signalbox.clock() then 'held' else 'ended' end,
         v_item.queue, v_item.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
       continue;

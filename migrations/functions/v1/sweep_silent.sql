@@ -22,8 +22,7 @@ begin
     select h.queue, h.claim_id from signalbox.heard h
     left join signalbox.queues q on q.queue = h.queue
     where (h.queue, h.claim_id) > (p_after_queue, p_after_claim)
-      and (q.queue is null
-        or greatest(h.heard_at, h.listens_until) < signalbox.clock() - signalbox.ms(q.waiting_ttl_ms))
+      and greatest(h.heard_at, h.listens_until) < signalbox.clock() - signalbox.ms(coalesce(q.waiting_ttl_ms, 60000))
     order by h.queue, h.claim_id limit p_max
   loop
     v_candidates := v_candidates || jsonb_build_object('queue', v_found.queue, 'claim_id', v_found.claim_id);
@@ -33,14 +32,20 @@ begin
   if v_last_queue is null then
     return;
   end if;
-  -- Rows whose claim no longer waits are left-overs of polls that were in flight at the grant.
-  delete from signalbox.heard h using jsonb_to_recordset(v_candidates) as x(queue text, claim_id text)
-    where h.queue = x.queue and h.claim_id = x.claim_id
-      and not exists (select 1 from signalbox.waiting w where w.claim_id = h.claim_id and w.queue = h.queue);
   select array_agg(l.queue) into v_lines from (
     select n.queue from signalbox.lines n
     where n.queue in (select c.value ->> 'queue' from jsonb_array_elements(v_candidates) c)
     order by n.queue for no key update skip locked) l;
+  -- Rows whose claim no longer waits are left-overs of polls that were in flight at the grant. Only under the line's lock,
+  -- or where there is no line: a claim that is just going into the line must not lose its row.
+  delete from signalbox.heard h where h.ctid = any(array(
+    select g.ctid from jsonb_to_recordset(v_candidates) as x(queue text, claim_id text)
+    cross join lateral (
+      select h.ctid from signalbox.heard h where h.queue = x.queue and h.claim_id = x.claim_id
+        and greatest(h.heard_at, h.listens_until) < signalbox.clock() - interval '1 second'
+      for update skip locked) g
+    where (x.queue = any(v_lines) or not exists (select 1 from signalbox.lines n where n.queue = x.queue))
+      and not exists (select 1 from signalbox.waiting w where w.claim_id = x.claim_id and w.queue = x.queue)));
   for v_claim in
     select w.* from jsonb_to_recordset(v_candidates) as x(queue text, claim_id text)
     join signalbox.waiting w on w.claim_id = x.claim_id and w.queue = x.queue

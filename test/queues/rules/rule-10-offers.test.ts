@@ -232,3 +232,31 @@ test('a claim that goes back into the line while it is being looked at is answer
     [1, 'waiting'],
   ]);
 });
+
+test('an offer heard just too late, before anybody ended it, is a full lease; it is never told to have expired', async () => {
+  await using situation = await offered();
+  const { db, queue } = situation;
+  await moveClock(db, 10_100);
+  expect(await queue.look('a', { hear: true })).toMatchObject({
+    code: 'held',
+    body: { state: 'held', offered: false },
+  });
+  await queue.advance();
+  expect([await queue.held(), await queue.line()]).toEqual([['a'], ['later']]);
+});
+
+test('an offer that lapses while its holder is being heard is told as waiting again', async () => {
+  await using situation = await offered();
+  const { db, queue } = situation;
+  await queue.configure({ paused: true });
+  await moveClock(db, 10_100);
+  const [reaper, looker] = [await openRacer(db), await openRacer(db)];
+  await db.query(`alter function signalbox_v1.look set lock_timeout = '20s'`);
+
+  await reaper.client.query('begin');
+  await onQueue(reaper.client, 'q').advance();
+  const looked = onQueue(looker.client, 'q').look('a', { hear: true });
+  await looker.isBlocked();
+  await reaper.client.query('commit');
+  expect(await looked).toMatchObject({ code: 'waiting', body: { position: 1 } });
+});
