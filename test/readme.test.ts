@@ -26,7 +26,7 @@ function table(header: string): string[][] {
   if (from < 0) throw new Error(`the README has no table that begins with ${header}`);
   return readme
     .slice(from)
-    .split('\n\n')[0]!
+    .replace(/\n\n[\s\S]*/, '')
     .split('\n')
     .slice(2)
     .map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim()))
