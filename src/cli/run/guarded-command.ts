@@ -17,7 +17,7 @@ export type CommandEnd =
     }
   /** It could not be started; `code` is of the system (`ENOENT`, `EACCES`, …). */
   | { readonly kind: 'not_started'; readonly code: string }
-  /** The lease was running out before the command could be started. */
+  /** It was not started any more. */
   | { readonly kind: 'late' }
   /** The watchdog was killed; so was the command. */
   | { readonly kind: 'unguarded' };
@@ -85,6 +85,11 @@ export class GuardedCommand {
   /** Sends a signal to the command's process group. */
   passOn(signal: NodeJS.Signals): void {
     this.#tell({ signal });
+  }
+
+  /** Does not start the command if it has not been started yet. */
+  abandon(): void {
+    this.#tell({ abandon: true });
   }
 
   /** KILL by this process: for a watchdog that does not do its work (it is paused itself, say). */

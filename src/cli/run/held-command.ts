@@ -56,6 +56,7 @@ export async function runHeldCommand(options: HeldCommandOptions): Promise<numbe
     state.hasFailedRenewal = true;
   });
   keeper.signal.addEventListener('abort', () => {
+    command.abandon();
     if (keeper.lostReason === undefined) warn('no renewal for two thirds of the ttl: TERM to the command');
   });
   keeper.on('lost', (reason) => {
@@ -80,7 +81,7 @@ export async function runHeldCommand(options: HeldCommandOptions): Promise<numbe
   const end = await command.ended;
   clearTimeout(backstop);
   await keeper.stop();
-  const isLost = keeper.signal.aborted || end.kind === 'late' || end.kind === 'unguarded' || isForced(end);
+  const isLost = keeper.signal.aborted || end.kind === 'unguarded' || isForced(end);
   const isOver = keeper.lostReason !== undefined && keeper.lostReason !== 'no_renewal';
   if (!isOver) {
     const isSuccess = end.kind === 'exited' && end.code === 0 && !isLost;
@@ -126,6 +127,7 @@ function codeOf(end: CommandEnd): number {
     case 'not_started':
       return end.code === 'ENOENT' ? runExitCode.notFound : runExitCode.notExecutable;
     case 'late':
+      return runExitCode.cancelled;
     case 'unguarded':
       return runExitCode.leaseLost;
     default:

@@ -8,8 +8,12 @@
  * read late, because either side was paused, is still the same deadline.
  *
  *   in   {"deadline": {"stopAtMs", "killAtMs"}}   a renewal          {"signal": "SIGTERM"}   pass it on to the group
+ *        {"abandon": true}   do not start it any more
  *   out  {"started": {"pid", "startTime"}}  {"failed": "ENOENT"}  {"late": true}
  *        {"exited": {"code", "signal", "isForced"}}  {"done": true}
+ *
+ * A watchdog that is up only after `stopAtMs` (a busy machine) starts the command with the next renewal; a signal or
+ * "abandon" before that ends it with "late".
  *
  * TERM goes to the command's group at `stopAtMs`, KILL at `killAtMs`, whatever the wrapper does: paused, cut off, dead. When
  * the wrapper is gone (the socket closes) TERM goes at once and KILL at `killAtMs` at the latest. What the command leaves in
@@ -34,10 +38,40 @@ const tell = (message: object) => wrapper.write(`${JSON.stringify(message)}\n`);
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
 wrapper.on('error', () => undefined);
 
-if (nowMs() >= deadline.stopAtMs) {
-  wrapper.end('{"late":true}\n', () => process.exit(0));
-} else {
-  start();
+interface Message {
+  readonly deadline?: typeof deadline;
+  readonly signal?: NodeJS.Signals;
+  readonly abandon?: true;
+}
+
+/** Set once the command runs. */
+let guard: { readonly enforce: () => void; readonly passOn: (signal: NodeJS.Signals) => void } | undefined;
+let unread = '';
+wrapper.setEncoding('utf8').on('data', (chunk: string) => {
+  const lines = (unread + chunk).split('\n');
+  unread = lines.pop() ?? '';
+  for (const line of lines) {
+    const message = JSON.parse(line) as Message;
+    // What is left behind is not worked for: its end does not move.
+    if (message.deadline !== undefined && !hasLeaderEnded) deadline = message.deadline;
+    if (message.signal !== undefined) guard?.passOn(message.signal);
+    if (guard === undefined && (message.signal ?? message.abandon) !== undefined) {
+      wrapper.end('{"late":true}\n', () => process.exit(0));
+      return;
+    }
+  }
+  if (guard === undefined) startInTime();
+  else guard.enforce();
+});
+wrapper.on('close', () => {
+  if (guard === undefined) process.exit(0);
+  deadline = { ...deadline, stopAtMs: 0 };
+  guard.enforce();
+});
+startInTime();
+
+function startInTime(): void {
+  if (nowMs() < deadline.stopAtMs) start();
 }
 
 function start(): void {
@@ -92,21 +126,6 @@ function start(): void {
     enforce();
   });
 
-  let unread = '';
-  wrapper.setEncoding('utf8').on('data', (chunk: string) => {
-    const lines = (unread + chunk).split('\n');
-    unread = lines.pop() ?? '';
-    for (const line of lines) {
-      const message = JSON.parse(line) as { deadline?: typeof deadline; signal?: NodeJS.Signals };
-      if (message.signal !== undefined) signalGroup(message.signal);
-      // What is left behind is not worked for: its end does not move.
-      if (message.deadline !== undefined && !hasLeaderEnded) deadline = message.deadline;
-    }
-    enforce();
-  });
-  wrapper.on('close', () => {
-    deadline = { ...deadline, stopAtMs: 0 };
-    enforce();
-  });
+  guard = { enforce, passOn: signalGroup };
   enforce();
 }
