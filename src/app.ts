@@ -25,7 +25,7 @@ import { type Service, startAll, stopAll } from './runtime/service.ts';
 import { programVersion } from './runtime/version.ts';
 import { Database } from './store/database.ts';
 import { type EmbeddedServer, openEmbeddedServer } from './store/embedded/index.ts';
-import { failureKind } from './store/failures.ts';
+import { failureKind, isRefusedLogin } from './store/failures.ts';
 import { migrate } from './store/migrator.ts';
 import { isWritablePrimary } from './store/orchestrator-reads.ts';
 import { readTokens } from './store/tokens.ts';
@@ -80,8 +80,8 @@ async function whenReachable(log: Logger, signal: AbortSignal | undefined, work:
       await work();
       return;
     } catch (error) {
-      if (failureKind(error) !== 'unavailable' || signal?.aborted === true) throw error;
-      log.warn({ err: error }, 'the database cannot be reached; trying again');
+      if (failureKind(error) !== 'unavailable' || isRefusedLogin(error) || signal?.aborted === true) throw error;
+      log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'no database yet; trying again');
       await sleep(backoffMs(attempt, { firstMs: 500, maxMs: 5000 }), undefined, signal === undefined ? {} : { signal });
     }
   }

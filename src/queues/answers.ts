@@ -36,7 +36,10 @@ export function refusal(decision: Decision): Error {
     case 'token_mismatch':
       return new SignalboxError('token_mismatch', { detail: `${claim} never had this fencing token.` });
     case 'queue_busy':
-      return new SignalboxError('queue_busy', { detail: `Queue ${decision.queue} has no free place.` });
+      return new SignalboxError('queue_busy', {
+        detail: `Queue ${decision.queue} grants nothing now: ${String(body['waiting_for'])}.`,
+        extra: { waiting_for: body['waiting_for'] },
+      });
     case 'queue_full':
       return new SignalboxError('queue_full', {
         detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'])}.`,

@@ -26,7 +26,7 @@ import type { DecisionDesk } from './decision-desk.ts';
  * How far ahead a connected client counts as listening. The replica repeats it while the connection lasts, so a replica
  * that dies leaves its clients' grants as full leases for at most this long.
  */
-export const listenMsMax = 15_000;
+export const listenMsMax = 6_000;
 
 export interface ClaimsOptions {
   readonly clock: Clock;

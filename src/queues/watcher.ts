@@ -87,7 +87,7 @@ export class Watcher implements Service {
       code === 'moved' && claimId !== null ? [{ queue, claim_id: claimId }] : [],
     );
     await this.moved(gone);
-    if (clock.monotonicMs() - this.#heardAtMs >= (this.#options.hearEveryMs ?? 5000)) {
+    if (clock.monotonicMs() - this.#heardAtMs >= (this.#options.hearEveryMs ?? 2000)) {
       this.#heardAtMs = clock.monotonicMs();
       await hear(db, room.keys(), listenMsMax);
     }

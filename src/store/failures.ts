@@ -53,3 +53,8 @@ export function failureKind(error: unknown): FailureKind {
   }
   return 'defect';
 }
+
+/** The server answered, and the role, its password or the database is wrong: at start no waiting helps. */
+export function isRefusedLogin(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code !== undefined && /^(28|3D)/.test(error.code);
+}

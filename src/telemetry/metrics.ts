@@ -22,7 +22,7 @@ export class Metrics {
 
   constructor() {
     const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_process_' });
+    collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_' });
     this.#requests = new Histogram({
       name: 'signalbox_http_request_seconds',
       help: 'Time from the arrival of a request to its answer, waits included.',

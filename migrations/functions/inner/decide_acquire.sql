@@ -131,6 +131,8 @@ begin
   end if;
   if p_mode = 'skip_if_busy' then
     v_answer.code := 'queue_busy';
+    v_answer.body := jsonb_build_object('waiting_for',
+      signalbox.waiting_for(p_line, case when v_waiting > 0 then 2 else 1 end, v_slots.taken, 0));
     return next v_answer;
     return;
   end if;

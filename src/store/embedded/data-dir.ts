@@ -25,7 +25,7 @@ const ourNames = /^(postgres|postgres\.log|postgres\.new-.*|access\.json.*|lock|
 export async function prepareDataDir(path: string): Promise<DataDir> {
   const wanted = resolve(path);
   const isRoot = process.getuid?.() === 0;
-  const firstMade = await mkdir(wanted, { recursive: true, mode: isRoot ? 0o755 : 0o700 });
+  const firstMade = await makeDirectories(wanted, isRoot ? 0o755 : 0o700);
   if (isRoot) {
     if (firstMade !== undefined) {
       // A strict umask must not shut the server's user out of what we made ourselves.
@@ -43,6 +43,37 @@ export async function prepareDataDir(path: string): Promise<DataDir> {
     accessFile: join(real, 'access.json'),
     lockFile: join(real, 'lock'),
     membersDir: join(real, 'members'),
+  };
+}
+
+/** The topmost directory that was missing. (Node's own recursive mkdir never ends where the system says ENOENT for ever.) */
+async function makeDirectories(wanted: string, mode: number): Promise<string | undefined> {
+  const missing: string[] = [];
+  for (let path = wanted; !(await exists(path)); path = dirname(path)) missing.unshift(path);
+  try {
+    // Another process may be making the same ones.
+    for (const path of missing) await mkdir(path, { mode }).catch(unless('EEXIST'));
+    await readdir(wanted);
+  } catch (error) {
+    throw new EmbeddedServerError(
+      'data_dir_invalid',
+      `SIGNALBOX_DATA_DIR: ${wanted} cannot be used as a directory: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+  return missing[0];
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function unless(code: string): (error: unknown) => void {
+  return (error) => {
+    if ((error as NodeJS.ErrnoException).code !== code) throw error;
   };
 }
 
