@@ -12,8 +12,8 @@ COPY --from=packages /app/node_modules node_modules
 COPY package.json LICENSE ./
 COPY migrations migrations
 COPY src src
-# It writes no file: the container may be read-only.
-USER node
+# `node`, as a number, by which Kubernetes sees that it is not root. It writes no file: the container may be read-only.
+USER 1000:1000
 EXPOSE 8080
 # Liveness only: a database that is away must not restart the replica. Balancers ask /readyz.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readSettings, settingNames } from '../../src/config/settings.ts';
 import { milliseconds, readCompose, readText, replicasOf, root } from '../support/deployment.ts';
-import { environmentOf, last, readStages } from '../support/image.ts';
+import { environmentOf, imageStage, last, readStages } from '../support/image.ts';
 
 const compose = await readCompose();
 const { services } = compose;
-const image = readStages(await readText('Dockerfile')).at(-1)!;
+const image = imageStage(readStages(await readText('Dockerfile')));
 const haproxy = await readText('deploy/haproxy.cfg');
 const replicas = replicasOf(compose);
 const environments = replicas.map(([, { environment }]) => ({ ...environmentOf(image), ...environment }));

@@ -64,7 +64,10 @@ export class BalancedLoad {
     let place: string | undefined;
     for (;;) {
       const reply = await this.#twice('acquire', () => this.#client.acquire(this.#queue, body));
-      if (reply?.status !== 200 && reply?.status !== 202) return this.#odd(`acquire ${body.claim_id}`, reply);
+      if (reply?.status !== 200 && reply?.status !== 202) {
+        this.#odd(`acquire ${body.claim_id}`, reply);
+        return undefined;
+      }
       const claim = reply.body as HeldClaim | WaitingClaim;
       place ??= claim.enqueued_at;
       if (place !== claim.enqueued_at) this.#odd(`${body.claim_id} was in line since ${place}`, reply);
@@ -74,7 +77,10 @@ export class BalancedLoad {
 
   async #keep(): Promise<void> {
     const reply = await this.#twice('acquire', () => this.#client.acquire(anId('kept'), { ttl_ms: 6000 }));
-    if (reply?.status !== 200) return this.#odd('acquire', reply);
+    if (reply?.status !== 200) {
+      this.#odd('acquire', reply);
+      return;
+    }
     const lease = reply.body as HeldClaim;
     this.kept.push(lease);
     while (this.#goesOn) {
@@ -108,7 +114,7 @@ export class BalancedLoad {
     }
   }
 
-  #odd(what: string, reply: Reply | undefined): undefined {
+  #odd(what: string, reply: Reply | undefined): void {
     if (reply !== undefined) this.wrong.push(`${what}: ${reply.status} ${JSON.stringify(reply.body)}`);
   }
 }

@@ -30,6 +30,13 @@ export function readStages(dockerfile: string): Stage[] {
   return stages;
 }
 
+/** The last stage: the image itself. */
+export function imageStage(stages: readonly Stage[]): Stage {
+  const stage = stages.at(-1);
+  if (stage === undefined) throw new Error('the Dockerfile has no FROM');
+  return stage;
+}
+
 /** The last instruction of a kind, which is the one that counts. */
 export function last(stage: Stage, verb: string): string {
   const found = stage.instructions.findLast((instruction) => instruction.verb === verb)?.rest;
@@ -126,9 +133,9 @@ export async function assembleImage(): Promise<Image> {
       }
       made.set(name, { directory, workDirectory: inside('/', work) });
     }
-    const stage = stages.at(-1);
-    const image = made.get(stage?.name ?? `${stages.length - 1}`);
-    if (stage === undefined || image === undefined) throw new Error('the Dockerfile has no stage');
+    const stage = imageStage(stages);
+    const image = made.get(stage.name ?? `${stages.length - 1}`);
+    if (image === undefined) throw new Error('the last stage was not made');
     return {
       ...image,
       stage,
