@@ -260,3 +260,22 @@ test('an offer that lapses while its holder is being heard is told as waiting ag
   await reaper.client.query('commit');
   expect(await looked).toMatchObject({ code: 'waiting', body: { position: 1 } });
 });
+
+test('an advance puts back at most about a hundred lapsed offers, and the next ones put back the rest', async () => {
+  await using db = await freshDatabase();
+  const names = ['q1', 'q2', 'q3'];
+  await makeQueues(db, names, { concurrency_limit: 0 });
+  for (const name of names) {
+    const queue = onQueue(db, name);
+    for (let number = 0; number < 60; number++) await queue.acquire(`${number}`, { listen_ms: 0 });
+    await queue.configure({ concurrency_limit: 100 });
+    await queue.configure({ paused: true });
+  }
+  await moveClock(db, 10_100);
+  const putBack: number[] = [];
+  for (let call = 0; call < 3; call++) {
+    await rowsOf(db, 'select * from signalbox_v1.advance($1, 100)', [names]);
+    putBack.push((await oneOf<{ n: number }>(db, 'select count(*)::int as n from signalbox.waiting')).n);
+  }
+  expect(putBack).toEqual([100, 180, 180]);
+});
