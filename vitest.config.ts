@@ -8,7 +8,12 @@ const databaseTests = ['store', 'queues', 'leadership', 'maintenance', 'notifier
 const pooledTests = ['queues', 'http', 'support'];
 
 /** Whole processes on a server of their own: another server beside it would change nothing. */
-const ownServer = ['test/store/embedded/**', 'test/scenario/{database-outage,start-up,demo}.test.ts'];
+const ownServer = [
+  'test/store/embedded/**',
+  'test/scenario/{database-outage,start-up,demo}.test.ts',
+  // Minutes of load about wrappers, balancer and input checks: no statement of theirs is theirs alone.
+  'test/scenario/{wrappers-under-fault,balanced-topology,bad-input-changes-nothing}.test.ts',
+];
 
 const everywhere = (directories: string[]) => directories.map((directory) => `test/${directory}/**/*.test.ts`);
 
