@@ -1,25 +1,35 @@
-// npm run demo: three replicas on the embedded server, 30 shell scripts around curl that compete for two places, a file
-// guarded by their tokens. One holder is killed, one is stopped past its lease, then the leader is killed; what happens
-// is printed as it happens, and in the end it is checked.
+// npm run demo: three replicas on the embedded server, 30 times `signalbox run` around a shell script, which compete for
+// two places, and a file guarded by their tokens. One wrapper is killed, one is stopped past its lease, then the leader is
+// killed; what happens is printed as it happens, and in the end it is checked.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { readGrants } from '../support/admission-history.ts';
 import { type Replica, startReplica } from '../support/replica.ts';
+import { TcpBalancer } from '../support/tcp-balancer.ts';
 import { until } from '../support/until.ts';
-import { DemoClient, type Said } from './crowd.ts';
+import { DemoClient, writeByHand } from './crowd.ts';
 import { say, Stage } from './stage.ts';
 import { judge } from './verdict.ts';
 
 const limit = 2;
 const leaseSeconds = 5;
 const queue = 'demo';
+const lateWriter = 'late-write';
+/** Node takes a while to start: 30 at once would keep a small machine from everything else. */
+const staggerMs = 300;
+const usual = { jobSeconds: 0.5, ttlSeconds: 15 };
+/** Whose wrapper is killed or stopped: its job does not end by itself, and nobody waits long for its lease to run out. */
+const unlucky = { jobSeconds: 100, ttlSeconds: 8 };
+const [toKill, toStop] = [3, 6];
 
 const dataDir = await mkdtemp(join(tmpdir(), 'signalbox-demo-data-'));
 const directory = await mkdtemp(join(tmpdir(), 'signalbox-demo-file-'));
 const replicas: Replica[] = [];
 const clients: DemoClient[] = [];
+const balancer = await TcpBalancer.start();
 const database = { client: undefined as pg.Client | undefined };
 try {
   process.exitCode = (await demo()) ? 0 : 1;
@@ -28,6 +38,8 @@ try {
   process.exitCode = 1;
 } finally {
   for (const client of clients) client.signal('SIGKILL');
+  await Promise.all(clients.map(({ ended }) => ended));
+  await balancer[Symbol.asyncDispose]();
   await database.client?.end().catch(() => undefined);
   // One after the other: the last to leave stops the embedded server.
   for (const replica of replicas) await replica.terminate();
@@ -52,32 +64,35 @@ async function demo(): Promise<boolean> {
   say(`leader is ${leader.leader}, epoch ${leader.epoch}`);
   await first.client.put(queue, { concurrency_limit: limit });
 
+  balancer.use(...replicas.map(({ url }) => url));
+  say(`30 times "signalbox run" for ${limit} places of queue "${queue}", through one address, ${balancer.url}`);
   const stage = new Stage();
-  const urls = replicas.map(({ url }) => url);
-  for (let number = 1; number <= 30; number++) {
-    const name = `client-${`${number}`.padStart(2, '0')}`;
-    const rotated = [...urls.slice(number % 3), ...urls.slice(0, number % 3)];
-    const onSaid = (said: Said) => stage.hear(said);
-    clients.push(new DemoClient({ name, queue, directory, holdSeconds: 0.7, urls: rotated, onSaid }));
-  }
-  say(`30 clients ask for ${limit} places of queue "${queue}"`);
+  const crowd = gather(stage);
 
-  const killed = await stage.holderAfter(4);
+  const killed = await stage.begun(await clientNumber(toKill));
   killed.client.signal('SIGKILL');
-  say(`KILLED   ${killed.client.name} with -9, in slot ${killed.slot}; its lease of 3 s will run out`);
-  await stage.takenOver(killed);
+  say(
+    `KILLED   ${killed.client.name} with -9, in slot ${killed.slot}; its lease of ${unlucky.ttlSeconds} s will run out`,
+  );
 
-  const stopped = await stage.holderAfter(2);
+  const stopped = await stage.begun(await clientNumber(toStop));
   stopped.client.signal('SIGSTOP');
-  say(`STOPPED  ${stopped.client.name}, in slot ${stopped.slot}; it will go on when its lease is over`);
-  await stage.takenOver(stopped);
+  say(`STOPPED  ${stopped.client.name}, in slot ${stopped.slot}: it cannot renew, and its watchdog must end the job`);
+  const successor = await stage.takenOver(stopped);
+  await stage.takenOver(killed);
+  say(`slot ${stopped.slot} has gone on to ${successor.client.name}, token ${successor.token}`);
+  const isTaken = await writeByHand(directory, stopped.token, stopped.slot, lateWriter);
+  say(
+    `${isTaken ? 'FAILED ' : 'REFUSED'}  a late write in slot ${stopped.slot} with the old token ${stopped.token}, by hand`,
+  );
   stopped.client.signal('SIGCONT');
-  say(`RESUMED  ${stopped.client.name}, which believes that it still holds slot ${stopped.slot}`);
+  say(`RESUMED  ${stopped.client.name}, which has to see that it lost its lease`);
 
+  await crowd;
   const deposed = await until(() => currentLeader(db), { what: 'somebody leads' });
   const victim = await find(replicas, async (replica) => (await replica.id()) === deposed.leader);
   const { rows: at } = await db.query<{ now: Date }>('select clock_timestamp() as now');
-  say(`KILLED   the leader ${deposed.leader} with -9, and the long-polls that were open there`);
+  say(`KILLED   the leader ${deposed.leader} with -9, and the calls that were open there`);
   await victim.kill9();
   const next = await until(
     async () => {
@@ -90,7 +105,14 @@ async function demo(): Promise<boolean> {
   say(`leader is ${next.leader}, epoch ${next.epoch}, ${(takeoverMs / 1000).toFixed(1)} s after the kill`);
 
   const codes = await Promise.all(clients.map(({ ended }) => ended));
-  const failed = clients.filter(({ name }, index) => codes[index] !== 0 && name !== killed.client.name);
+  const expected = new Map<DemoClient, number | null>([
+    [killed.client, null],
+    [stopped.client, 121],
+  ]);
+  const failed = clients.filter((client, index) => {
+    const wanted = expected.get(client);
+    return codes[index] !== (wanted === undefined ? 0 : wanted);
+  });
   say(`all clients are done${failed.length === 0 ? '' : `; failed: ${failed.map(({ name }) => name).join(', ')}`}`);
 
   const findings = judge({
@@ -100,12 +122,29 @@ async function demo(): Promise<boolean> {
     clients: clients.map(({ name }) => name),
     killed: killed.client.name,
     stopped: stopped.client.name,
+    lateWriter,
+    waited: [...stage.reasons.keys()],
     takeoverMs,
     takeoverMsMax: leaseSeconds * 1000 + 1000,
   });
   console.log('');
   for (const { holds, what } of findings) console.log(`${holds ? 'holds ' : 'BROKEN'}  ${what}`);
   return failed.length === 0 && findings.every(({ holds }) => holds);
+}
+
+/** Starts the clients, one after the other. */
+async function gather(stage: Stage): Promise<void> {
+  for (let number = 1; number <= 30; number++) {
+    const name = `client-${`${number}`.padStart(2, '0')}`;
+    const kind = number === toKill || number === toStop ? unlucky : usual;
+    const onLine = (client: DemoClient, line: string) => stage.hear(client, line);
+    clients.push(new DemoClient({ name, queue, directory, ...kind, url: balancer.url, onLine }));
+    await delay(staggerMs);
+  }
+}
+
+async function clientNumber(number: number): Promise<DemoClient> {
+  return await until(() => clients[number - 1], { what: `client ${number} has started`, timeoutMs: 30_000 });
 }
 
 async function currentLeader(db: pg.Client): Promise<{ leader: string; epoch: number; acquiredAt: Date } | undefined> {

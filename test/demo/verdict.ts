@@ -9,8 +9,12 @@ export interface Evidence {
   readonly clients: readonly string[];
   /** Killed while it held, so it never ends. */
   readonly killed: string;
-  /** Stopped past its lease while it held, then let go on. */
+  /** Stopped past its lease while it held, then let go on: its watchdog ended its job. */
   readonly stopped: string;
+  /** Wrote with the token of the stopped one after its slot had gone on. */
+  readonly lateWriter: string;
+  /** Who told queue, position and reason while it waited. */
+  readonly waited: readonly string[];
   /** From the kill of the leader to the next term, by the database's clock. */
   readonly takeoverMs: number;
   readonly takeoverMsMax: number;
@@ -23,7 +27,7 @@ export interface Finding {
 
 /** The findings of the demo, each from its own evidence. */
 export function judge(evidence: Evidence): Finding[] {
-  const { limit, grants, file, clients, killed, stopped, takeoverMs, takeoverMsMax } = evidence;
+  const { limit, grants, file, clients, killed, stopped, lateWriter, waited, takeoverMs, takeoverMsMax } = evidence;
   const history = findViolations(grants, { limit, seen: [] });
   const entries = file.map((line) => {
     const [what = '', token = '', slot = '', client = ''] = line.split(' ');
@@ -38,10 +42,11 @@ export function judge(evidence: Evidence): Finding[] {
     finding(`never more than ${limit} holders, by the database's history of ${grants.length} grants`, history),
     finding(`never more than ${limit} at work, one per slot, by the file of ${file.length} entries`, overlaps),
     finding('tokens in the file only grew, in every slot', backwards),
-    finding(`every client got its turn (${killed}, killed, aside)`, without),
+    finding(`every client got its turn and ended its job (${killed}, killed, and ${stopped}, stopped, aside)`, without),
+    { holds: waited.length > 0, what: `${waited.length} clients stood in line and told their position and the reason` },
     {
-      holds: refusals.length > 0 && refusals.every(({ client }) => client === stopped),
-      what: `the file refused ${stopped}, which woke up after its lease was over, and nobody else`,
+      holds: refusals.length === 1 && refusals[0]?.client === lateWriter,
+      what: 'the file refused the late write with an old token, and no job wrote late',
     },
     {
       holds: takeoverMs <= takeoverMsMax,
@@ -67,7 +72,7 @@ function overlapsIn(entries: readonly Entry[], lost: ReadonlySet<string>): strin
       if (other !== undefined && !lost.has(other))
         overlaps.push(`${client} began in slot ${slot} while ${other} was there`);
       atWork.set(slot, client);
-    } else if (what === 'end' && other === client) atWork.delete(slot);
+    } else if (what !== 'refused' && other === client) atWork.delete(slot);
   }
   return overlaps;
 }

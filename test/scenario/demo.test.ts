@@ -9,6 +9,10 @@ test('the demo runs to its end in less than a minute, and all it checks holds', 
   expect(demo.output).not.toMatch(/BROKEN|FAILED|broke off/);
   expect(exitCode, demo.output).toBe(0);
   expect(performance.now() - startedAt).toBeLessThan(60_000);
-  expect(demo.output.match(/^holds /gm)).toHaveLength(6);
-  expect(demo.output).toMatch(/REFUSED {2}client-/);
+  expect(demo.output.match(/^holds /gm)).toHaveLength(7);
+  expect(demo.output).toMatch(/REFUSED {2}a late write/);
+  expect(demo.output).toMatch(
+    /client-\d\d {2}signalbox: waiting for a place in demo: position \d+ of \d+, (behind others|no free slot)/,
+  );
+  expect(demo.output).toMatch(/client-06 {2}signalbox: the lease was lost/);
 });
