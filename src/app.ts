@@ -146,7 +146,13 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     news,
     decisions,
     room,
-    ...createClaimDesks({ db, clock, batchMax: settings.batchMax, pendingMax: settings.pendingMax }),
+    ...createClaimDesks({
+      db,
+      clock,
+      batchMax: settings.batchMax,
+      pendingMax: settings.pendingMax,
+      inFlight: settings.database.connections,
+    }),
     onStoppedListening: (key) => watcher.stoppedListening(key),
   });
   const tokens = new TokenSnapshot({ db, clock, onError: report('tokens') });

@@ -1,7 +1,8 @@
-import { startApp } from '../app.ts';
+import { type App, startApp } from '../app.ts';
 import { readSettings } from '../config/settings.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import { processIdentity } from '../runtime/ids.ts';
+import { failureKind } from '../store/failures.ts';
 import { createLog } from '../telemetry/log.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Environment } from './program.ts';
@@ -25,8 +26,9 @@ export async function serveCommand(environment: Environment): Promise<number> {
     stop(signal);
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  let app: App | undefined;
   try {
-    const app = await startApp({ settings, replicaId, log, signal: stopping.signal });
+    app = await startApp({ settings, replicaId, log, signal: stopping.signal });
     console.log(`Signalbox listens on ${app.url}`);
     if (app.database.embedded !== 'no') {
       console.log(`Embedded PostgreSQL ${app.database.embedded}; psql "${app.database.url}"`);
@@ -36,7 +38,10 @@ export async function serveCommand(environment: Environment): Promise<number> {
     log.info('stopped');
     return exitCode.ok;
   } catch (error) {
-    if (stopping.signal.aborted) return exitCode.ok;
+    // Told to stop while it waited for its database: nothing was running, so nothing failed.
+    const isGivenUp = error instanceof Error && (error.name === 'AbortError' || failureKind(error) === 'unavailable');
+    if (stopping.signal.aborted && app === undefined && isGivenUp) return exitCode.ok;
+    log.error({ err: error }, app === undefined ? 'could not start' : 'could not stop in order');
     throw error;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);

@@ -4,14 +4,16 @@ import { SignalboxError } from '../protocol/errors.ts';
 import type { Decision } from '../store/decisions.ts';
 
 /**
- * A lease as the holder gets it. `waited_ms` is rounded down: the holder adds it to its own send time, and must never
- * believe in a later deadline than the database's.
+ * A lease as the holder gets it: its deadline = its own send time + waited_ms + ttl_remaining_ms, and that must never be
+ * later than the database's. So waited_ms is rounded down, and what was read before the request arrived has lost the
+ * time in between.
  */
 export function heldClaim({ decision, sentAtMs }: Arrival, receivedAtMs: number): HeldClaim {
-  return {
-    ...withoutOffered(decision),
-    waited_ms: Math.max(0, Math.floor(sentAtMs - receivedAtMs)),
-  } as unknown as HeldClaim;
+  const lease = withoutOffered(decision) as unknown as HeldClaim;
+  const waitedMs = sentAtMs - receivedAtMs;
+  if (waitedMs >= 0) return { ...lease, waited_ms: Math.floor(waitedMs) };
+  const ttlRemainingMs = Math.max(0, lease.ttl_remaining_ms - Math.ceil(-waitedMs));
+  return { ...lease, waited_ms: 0, ttl_remaining_ms: ttlRemainingMs, renew_after_ms: Math.floor(ttlRemainingMs / 3) };
 }
 
 export function waitingClaim({ decision }: Arrival): WaitingClaim {
@@ -22,7 +24,7 @@ export function endedClaim({ decision }: Arrival): EndedClaim {
   return withoutOffered(decision) as unknown as EndedClaim;
 }
 
-/** The refusals of every verb, as they leave. `subject` makes the detail readable. */
+/** The refusals of every verb, as they leave. */
 export function refusal(decision: Decision): Error {
   const body = decision.body ?? {};
   const claim = `Claim ${decision.claim_id ?? ''} of queue ${decision.queue}`;

@@ -11,6 +11,8 @@ export interface DeskOptions {
   readonly clock: Clock;
   readonly batchMax: number;
   readonly pendingMax: number;
+  /** Calls at once, as many as the lane has connections. */
+  readonly inFlight: { readonly read: number; readonly renew: number };
 }
 
 /** `listen_ms`: how long the client of the claim will listen from now on. */
@@ -25,20 +27,26 @@ export interface ClaimDesks {
   readonly renewals: Batcher<RenewOperation, Arrival>;
 }
 
-export function createClaimDesks({ db, ...options }: DeskOptions): ClaimDesks {
+export function createClaimDesks({ db, inFlight, ...options }: DeskOptions): ClaimDesks {
+  const reads = { ...options, inFlightMax: Math.min(2, inFlight.read) };
   return {
-    looks: createDesk({ ...options, call: (items: readonly Look[]) => look(db, items, { hear: true }) }),
-    glances: createDesk({ ...options, call: (items: readonly ClaimKey[]) => look(db, items, { hear: false }) }),
-    renewals: createDesk({ ...options, call: (items: readonly RenewOperation[]) => renew(db, items) }),
+    looks: createDesk({ ...reads, call: (items: readonly Look[]) => look(db, items, { hear: true }) }),
+    glances: createDesk({ ...reads, call: (items: readonly ClaimKey[]) => look(db, items, { hear: false }) }),
+    renewals: createDesk({
+      ...options,
+      inFlightMax: inFlight.renew,
+      call: (items: readonly RenewOperation[]) => renew(db, items),
+    }),
   };
 }
 
-interface CallOptions<Item> extends Omit<DeskOptions, 'db'> {
+interface CallOptions<Item> extends Omit<DeskOptions, 'db' | 'inFlight'> {
+  readonly inFlightMax: number;
   readonly call: (items: readonly Item[]) => Promise<readonly Decision[]>;
 }
 
 /** A batch that met a lock or a deadlock did nothing; then each item is tried alone, once. */
-function createDesk<Item>({ call, clock, batchMax, pendingMax }: CallOptions<Item>): Batcher<Item, Arrival> {
+function createDesk<Item>({ call, clock, ...bounds }: CallOptions<Item>): Batcher<Item, Arrival> {
   const run = async (items: readonly Item[], sentAtMs: number): Promise<readonly (Arrival | Promise<Arrival>)[]> => {
     try {
       return sorted(items.length, await call(items), sentAtMs);
@@ -51,7 +59,7 @@ function createDesk<Item>({ call, clock, batchMax, pendingMax }: CallOptions<Ite
       });
     }
   };
-  return new Batcher({ clock, run, batchMax, inFlightMax: 2, pendingMax });
+  return new Batcher({ clock, run, ...bounds });
 }
 
 function sorted(count: number, decisions: readonly Decision[], sentAtMs: number): Arrival[] {

@@ -165,11 +165,13 @@ export class Claims {
   }
 
   /**
-   * News from memory answers at once; without any, or when the news is an offer to be accepted, the rows are read. A
+   * News from memory answers at once; without any, when it was sent before this request came (its commit took long), or
+   * when it is an offer to be accepted, the rows are read. A
    * replica that stops answers too, with the claim's present state: its client may not know the id we made for it.
    */
   async #settled(key: ClaimKey, news: Arrival | undefined, context: CallContext): Promise<Arrival> {
-    if (news !== undefined && news.decision.body?.['offered'] !== true) return news;
+    const isFresh = news !== undefined && news.sentAtMs >= context.receivedAtMs;
+    if (isFresh && news.decision.body?.['offered'] !== true) return news;
     const isHangUp = context.signal.aborted && !(context.signal.reason instanceof SignalboxError);
     if (news === undefined && isHangUp) context.signal.throwIfAborted();
     return this.#options.looks.submit(key);

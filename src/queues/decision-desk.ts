@@ -29,6 +29,8 @@ interface Contender {
   readonly untilMs: number;
   readonly resolve: (arrival: Arrival) => void;
   readonly reject: (error: unknown) => void;
+  /** Its batch met a lock or a deadlock: it is tried by itself, so that its neighbours do not suffer for it. */
+  isAlone: boolean;
 }
 
 /**
@@ -39,6 +41,7 @@ interface Contender {
 export class DecisionDesk {
   readonly #options: DecisionDeskOptions;
   readonly #batcher: Batcher<Operation, Arrival>;
+  readonly #newQueues: Batcher<string, true>;
   readonly #lanes = new Map<string, Contender[]>();
 
   constructor(options: DecisionDeskOptions) {
@@ -51,11 +54,23 @@ export class DecisionDesk {
       pendingMax: options.pendingMax,
       onBatch: options.onBatch,
     });
+    this.#newQueues = new Batcher({
+      clock: options.clock,
+      run: async (queues) => {
+        await ensureQueues(options.db, queues);
+        return queues.map(() => true as const);
+      },
+      batchMax: options.batchMax,
+      inFlightMax: 1,
+      pendingMax: options.pendingMax,
+    });
   }
 
-  /** Operations that wait to be sent. */
+  /** Operations that wait to be sent, those that contend for a line included. */
   get pending(): number {
-    return this.#batcher.pending;
+    let pending = this.#batcher.pending;
+    for (const lane of this.#lanes.values()) pending += lane.length;
+    return pending;
   }
 
   /**
@@ -73,7 +88,7 @@ export class DecisionDesk {
       return { ...arrival, decision: { ...arrival.decision, code: 'ttl_too_long', body } };
     }
     try {
-      await ensureQueues(this.#options.db, [operation.queue]);
+      await this.#newQueues.submit(operation.queue);
     } catch (error) {
       // Another replica may be making or deleting it right now; the next attempt sees which.
       if (failureKind(error) !== 'contended') throw databaseProblem(error);
@@ -100,7 +115,7 @@ export class DecisionDesk {
   #contend(operation: Operation): Promise<Arrival> {
     return new Promise((resolve, reject) => {
       const untilMs = this.#options.clock.monotonicMs() + this.#options.lineWaitMs;
-      const contender = { operation, untilMs, resolve, reject };
+      const contender: Contender = { operation, untilMs, resolve, reject, isAlone: false };
       const lane = this.#lanes.get(operation.queue);
       if (lane !== undefined) {
         if (lane.length >= this.#options.pendingMax) reject(new SignalboxError('overloaded', { retryAfterMs: 1000 }));
@@ -114,11 +129,12 @@ export class DecisionDesk {
 
   /** One call at a time for this queue, as long as somebody contends for its line. */
   async #serve(queue: string): Promise<void> {
-    const { clock, db, news, batchMax } = this.#options;
+    const { clock, db, news, batchMax, onBatch } = this.#options;
     const lane = this.#lanes.get(queue) ?? [];
-    let alone = false;
     for (let failures = 0; lane.length > 0;) {
-      const contenders: Contender[] = lane.splice(0, alone ? 1 : batchMax);
+      const contenders = nextContenders(lane, batchMax, clock.monotonicMs());
+      if (contenders.length === 0) continue;
+      onBatch(contenders.length);
       const operations = contenders.map(({ operation }) => operation);
       const sentAtMs = clock.monotonicMs();
       try {
@@ -136,18 +152,32 @@ export class DecisionDesk {
           for (const { reject } of contenders) reject(databaseProblem(error));
           continue;
         }
-        alone = contenders.length > 1 || alone;
-        const now = clock.monotonicMs();
-        for (const contender of contenders.toReversed()) {
-          if (contender.untilMs > now) lane.unshift(contender);
-          else contender.reject(databaseProblem(error));
-        }
+        for (const contender of contenders) contender.isAlone = true;
+        lane.unshift(...contenders);
         await sleep(backoffMs(failures++, { firstMs: 20, maxMs: 250 }));
       }
     }
     this.#lanes.delete(queue);
   }
 }
+
+/** Takes the next of a lane: one that must be alone, or all in front of the next such one. Who waited too long is told. */
+function nextContenders(lane: Contender[], batchMax: number, nowMs: number): Contender[] {
+  const contenders: Contender[] = [];
+  for (let next = lane[0]; next !== undefined && contenders.length < batchMax; next = lane[0]) {
+    if (next.untilMs <= nowMs) {
+      next.reject(new SignalboxError('overloaded', { detail: lineNotHad, retryAfterMs: 1000 }));
+    } else {
+      if (next.isAlone && contenders.length > 0) break;
+      contenders.push(next);
+    }
+    lane.shift();
+    if (next.isAlone && contenders.length > 0) break;
+  }
+  return contenders;
+}
+
+const lineNotHad = 'The line of this queue was not to be had in time; nothing was done.';
 
 /** Sorts the rows that answer operations into the operations' order. */
 function answers(operations: readonly Operation[], decisions: readonly Decision[], sentAtMs: number): Arrival[] {

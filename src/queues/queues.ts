@@ -40,7 +40,10 @@ export class Queues {
     this.#options = options;
   }
 
-  /** Live at once: a raised limit has granted all it can when this returns, a lowered one drains. */
+  /**
+   * Live at once: a raised limit grants in the same commit, and what is more than one call may change right after it (or,
+   * if somebody else has the line just then, by the sweep within a second); a lowered one drains.
+   */
   async configure(queue: QueueName, change: QueueSettingsChange, options: ChangeOptions): Promise<QueueDetail> {
     const { db } = this.#options;
     const decisions = await this.#deciding(() => configureQueue(db, queue, change, options));
@@ -72,7 +75,10 @@ export class Queues {
   }
 
   async delete(queue: QueueName, options: ChangeOptions & { force: boolean }): Promise<void> {
-    const decisions = await this.#deciding(() => deleteQueue(this.#options.db, queue, options));
+    let decisions: readonly Decision[];
+    // A long line ends in pages: each is a short call, and the queue grants nothing from the first one on.
+    do decisions = await this.#deciding(() => deleteQueue(this.#options.db, queue, options));
+    while (decisions.some(({ item, code }) => item === 0 && code === 'deleting'));
     this.#refuseUnless('deleted', decisions);
   }
 

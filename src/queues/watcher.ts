@@ -35,7 +35,7 @@ export class Watcher implements Service {
     this.#ticker = new Ticker({
       name: 'watcher',
       periodMs: options.watchEveryMs ?? 500,
-      runOnce: () => this.runOnce(),
+      runOnce: ({ signal }) => this.runOnce({ signal }),
       onError: options.onError,
     });
   }
@@ -58,26 +58,42 @@ export class Watcher implements Service {
     this.#ticker.nudge();
   }
 
-  /** Claims that another replica says have moved: those waited for here are read and delivered. */
+  /**
+   * Claims that another replica says have moved: those waited for here are read and delivered. Nobody is heard by it: an
+   * offer is accepted when it is delivered, not for a client that has just gone.
+   */
   async moved(keys: readonly ClaimKey[]): Promise<void> {
     const { db, clock, room, news } = this.#options;
     const here = keys.filter((key) => room.has(key));
     if (here.length === 0) return;
     const sentAtMs = clock.monotonicMs();
-    news.deliverHere(await look(db, here, { hear: true }), sentAtMs);
+    news.deliverHere(await look(db, here, { hear: false }), sentAtMs);
   }
 
-  async runOnce(): Promise<undefined> {
+  /** One round. Its three parts do not depend on each other: the failure of one is thrown after the others were done. */
+  async runOnce({ signal }: { readonly signal: AbortSignal }): Promise<undefined> {
+    const rounds = await Promise.allSettled([this.#tellHungUp(), this.#watch(signal), this.#keepHeard()]);
+    for (const round of rounds) if (round.status === 'rejected') throw round.reason;
+    return undefined;
+  }
+
+  /** Kept until it has been written: an absent client that counts as listening would get a whole lease. */
+  async #tellHungUp(): Promise<void> {
+    const { db, room } = this.#options;
+    const told = [...this.#hungUp];
+    const gone = told.map(([, key]) => key).filter((key) => !room.has(key));
+    if (gone.length > 0) await hear(db, gone, 0);
+    for (const [place, key] of told) if (this.#hungUp.get(place) === key) this.#hungUp.delete(place);
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
     const { db, clock, room, news } = this.#options;
-    const hungUp = [...this.#hungUp.values()].filter((key) => !room.has(key));
-    this.#hungUp.clear();
-    if (hungUp.length > 0) await hear(db, hungUp, 0);
     const keys = room.keys();
     if (keys.length === 0) return;
     const found = await watch(db, keys);
     const queues = found.filter(({ code }) => code === 'can_advance').map(({ queue }) => queue);
     let moved = queues.length === 0 ? 0 : rowsPerCall;
-    while (moved >= rowsPerCall) {
+    while (moved >= rowsPerCall && !signal.aborted) {
       const sentAtMs = clock.monotonicMs();
       const decisions = await advance(db, queues);
       news.spread(decisions, sentAtMs);
@@ -87,10 +103,13 @@ export class Watcher implements Service {
       code === 'moved' && claimId !== null ? [{ queue, claim_id: claimId }] : [],
     );
     await this.moved(gone);
-    if (clock.monotonicMs() - this.#heardAtMs >= (this.#options.hearEveryMs ?? 2000)) {
-      this.#heardAtMs = clock.monotonicMs();
-      await hear(db, room.keys(), listenMsMax);
-    }
-    return;
+  }
+
+  async #keepHeard(): Promise<void> {
+    const { db, clock, room } = this.#options;
+    if (clock.monotonicMs() - this.#heardAtMs < (this.#options.hearEveryMs ?? 2000)) return;
+    const keys = room.keys();
+    if (keys.length > 0) await hear(db, keys, listenMsMax);
+    this.#heardAtMs = clock.monotonicMs();
   }
 }
