@@ -174,6 +174,24 @@ describe('DELETE of a queue', () => {
     expect(await client.get(queue, 'a')).toMatchObject({ body: { state: 'waiting' } });
   });
 
+  it('with force ends a line longer than one call may change', async () => {
+    const queue = anId('q');
+    await client.put(queue, { concurrency_limit: 0 });
+    await database.query(
+      `select count(*) from signalbox_v1.decide((select jsonb_agg(jsonb_build_object('op', 'acquire',
+      'queue', $1::text, 'claim_id', 'c' || n, 'holder', 'h', 'fresh', true)) from generate_series(1, 2500) n))`,
+      [queue],
+    );
+    expect((await client.queue(queue)).body.waiting).toBe(2500);
+    expect(await remove(queue, '?force=true')).toMatchObject({ status: 200 });
+    expect(await client.queue(queue)).toMatchObject({ status: 404 });
+    const { rows } = await database.query(
+      `select state, count(*)::int from signalbox_v1.ended_claims where queue = $1 group by state`,
+      [queue],
+    );
+    expect(rows).toEqual([{ state: 'broken', count: 2500 }]);
+  });
+
   it('with force ends holders with reason broken and wakes who waits', async () => {
     const lease = await client.hold(anId('q'));
     const polled = client.acquire(lease.queue, { claim_id: 'waits', wait_ms: 30_000 });

@@ -12,6 +12,7 @@ import { until } from './until.ts';
 /** A desk over real connections, as a replica has it; nobody else is told its news. */
 export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs: number }) {
   const database = new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
+  const batchSizes: number[] = [];
   const announcer = { announceMoved: () => undefined } as unknown as Announcer;
   const desk = new DecisionDesk({
     db: database,
@@ -22,11 +23,13 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
     inFlightMax: 1,
     pendingMax: 1000,
     lineWaitMs,
-    onBatch: () => undefined,
+    onBatch: (size) => batchSizes.push(size),
   });
   const decide = (operation: object) => desk.decide(operation as Operation);
   return {
     decide,
+    /** Operations of each call so far, lanes included. */
+    batchSizes,
     acquire: (queue: string, claimId: string, options?: AcquireOptions) =>
       decide({ labels: {}, metadata: {}, fresh: false, ...acquireItem(queue, claimId, options) }),
     /** Resolves when one of the desk's statements waits for a lock. */
