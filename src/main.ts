@@ -1,4 +1,20 @@
 #!/usr/bin/env node
 import { runCommandLine } from './cli/program.ts';
 
-process.exitCode = await runCommandLine(process.argv, process.env);
+const code = await runCommandLine(process.argv, process.env);
+if (process.argv[2] === 'run' || process.argv[2] === 'status') {
+  // They have no database connection; and for `run` to touch the streams would make a pipe that a command shares non-blocking.
+  process.exitCode = code;
+} else {
+  // What is left over (a connection that never answers) must not keep the process alive; what was printed must get out.
+  await Promise.all([process.stdout, process.stderr].map(flushed));
+  process.exit(code);
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0 || !stream.writable) return Promise.resolve();
+  return new Promise((resolve) => {
+    stream.once('error', () => resolve());
+    stream.write('', () => resolve());
+  });
+}

@@ -1,7 +1,8 @@
 import { Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, DummyDriver } from 'kysely';
 import pg from 'pg';
 import type { Service } from '../runtime/service.ts';
-import { DatabaseTimeoutError, connectionFailure } from './failures.ts';
+import { PoolConnections } from './connections.ts';
+import { DatabaseTimeoutError, NoConnectionFreeError, connectionFailure } from './failures.ts';
 import type { Tables } from './tables.ts';
 
 /**
@@ -44,6 +45,7 @@ export class Database implements Service {
   readonly name = 'database';
   readonly #options: DatabaseOptions;
   readonly #pools: Record<Lane, pg.Pool>;
+  readonly #connections = new PoolConnections();
   #stopped: Promise<void> | undefined;
 
   constructor(options: DatabaseOptions) {
@@ -63,8 +65,9 @@ export class Database implements Service {
     return Promise.resolve();
   }
 
+  /** Callers have their answers by then; what is still under way after a second is cut off. */
   stop(): Promise<void> {
-    this.#stopped ??= Promise.all(Object.values(this.#pools).map((pool) => pool.end())).then(() => undefined);
+    this.#stopped ??= this.#connections.end(Object.values(this.#pools));
     return this.#stopped;
   }
 
@@ -120,15 +123,18 @@ export class Database implements Service {
   }
 
   async #connect(lane: Lane): Promise<pg.PoolClient> {
+    const pool = this.#pools[lane];
     try {
-      return await this.#pools[lane].connect();
+      return await pool.connect();
     } catch (error) {
+      if (pool.totalCount >= pool.options.max && pool.idleCount === 0) throw new NoConnectionFreeError(lane);
       throw connectionFailure(error);
     }
   }
 
   #pool(lane: Lane): pg.Pool {
     const pool = new pg.Pool({
+      Client: this.#connections.Client,
       connectionString: this.#options.url,
       application_name: `signalbox ${lane}`,
       max: this.#options.connections?.[lane] ?? defaultConnections[lane],

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { endConnection } from './connections.ts';
 import type { Database } from './database.ts';
 
 /** The one channel; it belongs to the database, so two installations in one server never hear each other. */
@@ -43,11 +44,11 @@ export async function listen(
   client.on('notification', ({ payload }) => {
     if (payload !== undefined) onPayload(payload);
   });
-  await client.connect();
   try {
+    await client.connect();
     await client.query(`listen ${channel}`);
   } catch (error) {
-    await client.end().catch(() => undefined);
+    await endConnection(client);
     throw error;
   }
   return {
@@ -55,8 +56,6 @@ export async function listen(
     probe: async () => {
       await client.query('select 1');
     },
-    [Symbol.asyncDispose]: async () => {
-      await client.end().catch(() => undefined);
-    },
+    [Symbol.asyncDispose]: () => endConnection(client),
   };
 }
