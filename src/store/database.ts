@@ -127,7 +127,9 @@ export class Database implements Service {
     try {
       return await pool.connect();
     } catch (error) {
-      if (pool.totalCount >= pool.options.max && pool.idleCount === 0) throw new NoConnectionFreeError(lane);
+      // A refused or broken connection has a code; the pool's own waiting time, when it is over, has none.
+      const isWaitOver = !(error instanceof Error && 'code' in error);
+      if (isWaitOver && pool.totalCount >= pool.options.max) throw new NoConnectionFreeError(lane);
       throw connectionFailure(error);
     }
   }

@@ -29,9 +29,19 @@ export class DatabaseUnavailableError extends Error {
   }
 }
 
+/** Every connection of a lane is in use, and none came free in time: the statement was not sent. */
+export class NoConnectionFreeError extends Error {
+  constructor(lane: string) {
+    super(`all connections of lane ${lane} are in use`);
+    this.name = 'NoConnectionFreeError';
+  }
+}
+
 /** An error that came from the server as it is; one from the socket or the driver as `DatabaseUnavailableError`. */
 export function connectionFailure(error: unknown): unknown {
-  return error instanceof pg.DatabaseError || error instanceof DatabaseTimeoutError
+  return error instanceof pg.DatabaseError ||
+    error instanceof DatabaseTimeoutError ||
+    error instanceof NoConnectionFreeError
     ? error
     : new DatabaseUnavailableError(error);
 }
@@ -41,6 +51,7 @@ const contended = new Set(['55P03', '40P01', '40001', '57014']);
 export function failureKind(error: unknown): FailureKind {
   if (error instanceof DatabaseTimeoutError) return 'timeout';
   if (error instanceof DatabaseUnavailableError) return 'unavailable';
+  if (error instanceof NoConnectionFreeError) return 'contended';
   if (error instanceof pg.DatabaseError && error.code !== undefined) {
     const { code } = error;
     if (code === 'SB001') return 'deposed';
