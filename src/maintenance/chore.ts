@@ -33,6 +33,8 @@ export interface ChoreRunnerOptions {
   readonly clock: Clock;
   readonly chore: Chore;
   readonly term: Term;
+  /** Aborts when the term ends: the round is broken off at once, also while other services of the term still stop. */
+  readonly termSignal?: AbortSignal;
   /** A write was refused because somebody else leads. Ends the term, and with it this service. */
   readonly reportDeposed: (error: unknown) => void;
   readonly onEvent: (event: MaintenanceEvent) => void;
@@ -77,8 +79,11 @@ export class ChoreRunner implements Service {
     });
   }
 
-  start(): Promise<void> {
-    return this.#ticker.start();
+  async start(): Promise<void> {
+    const { termSignal } = this.#options;
+    if (termSignal?.aborted === true) return;
+    await this.#ticker.start();
+    termSignal?.addEventListener('abort', () => void this.#ticker.stop(), { once: true });
   }
 
   stop(): Promise<void> {

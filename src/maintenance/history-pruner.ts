@@ -28,6 +28,8 @@ export interface HistoryPrunerOptions {
 
 const daysMadeAhead = 7;
 const alarmBelowDays = 3;
+/** From the cancelling of a statement: the cancelling itself is one short statement, its effect is at once. */
+const cutAfterMs = 2000;
 
 export class PartitionTimeoutError extends Error {
   constructor(step: string, partition: string, afterMs: number) {
@@ -84,12 +86,13 @@ interface PruneOptions {
 
 async function prune(old: readonly HistoryPartition[], options: PruneOptions): Promise<ChoreCounts> {
   const counts = { finalized: 0, detached: 0, dropped: 0 };
-  const connection = await connectForPartitions(options.directUrl);
+  const connection = await connectForPartitions(options.directUrl, options.signal);
   const run = (step: string, partition: HistoryPartition, work: () => Promise<void>) =>
     withTimeout({ ...options, connection }, step, partition, work);
   try {
     // A parent takes one pending detach at a time, so those come first.
     for (const partition of old.filter(({ state }) => state === 'detaching')) {
+      if (options.signal.aborted) break;
       await run('finalizing', partition, () => finalizeDetach(connection, partition));
       counts.finalized++;
     }
@@ -117,9 +120,12 @@ async function withTimeout(
 ): Promise<void> {
   const { db, signal, detachTimeoutMs, connection } = options;
   const timeout = new AbortController();
+  let cutTimer: NodeJS.Timeout | undefined;
   const cancel = () => {
-    // If this fails too, closing the connection at the end of the round is all that is left; the server finishes alone.
-    cancelPartitionWork(db, connection.backendPid).catch(() => connection.close());
+    // What was cancelled says so on its connection, unless that is silent: then nothing ever comes, and this side goes on
+    // alone. The server finishes alone too, and the next round finds what it did.
+    cutTimer ??= setTimeout(() => connection.cut(), cutAfterMs);
+    cancelPartitionWork(db, connection.backendPid).catch(() => connection.cut());
   };
   const timer = setTimeout(() => {
     timeout.abort();
@@ -127,12 +133,14 @@ async function withTimeout(
   }, detachTimeoutMs);
   signal.addEventListener('abort', cancel, { once: true });
   try {
+    signal.throwIfAborted();
     await work();
   } catch (error) {
     if (isAborted(timeout.signal)) throw new PartitionTimeoutError(step, partition.name, detachTimeoutMs);
     throw error;
   } finally {
     clearTimeout(timer);
+    clearTimeout(cutTimer);
     signal.removeEventListener('abort', cancel);
   }
 }

@@ -1,6 +1,8 @@
 import pg from 'pg';
+import { cutConnection, endConnection } from './connections.ts';
 import type { Database } from './database.ts';
 import type { Term } from './decisions.ts';
+import { connectionFailure } from './failures.ts';
 
 export interface HistoryPartition {
   readonly parent: 'history' | 'events';
@@ -70,21 +72,39 @@ export async function cancelPartitionWork(db: Database, backendPid: number): Pro
 export interface PartitionConnection {
   readonly client: pg.Client;
   readonly backendPid: number;
-  /** Never rejects. A statement under way is left to the server. */
+  /** Never rejects, and takes about a second at most. A statement under way is left to the server. */
   close(): Promise<void>;
+  /** Closes the socket at once: the statement under way fails here, and is left to the server. */
+  cut(): void;
 }
 
-export async function connectForPartitions(directUrl: string): Promise<PartitionConnection> {
+const connectTimeoutMs = 5000;
+
+export async function connectForPartitions(directUrl: string, signal: AbortSignal): Promise<PartitionConnection> {
   const client = new pg.Client({
     connectionString: directUrl,
     application_name: 'signalbox history',
-    connectionTimeoutMillis: 5000,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
   });
   // A connection that breaks shows in its query.
   client.on('error', () => undefined);
-  await client.connect();
-  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  return { client, backendPid: rows[0]?.pid ?? 0, close: () => client.end().catch(() => undefined) };
+  const cut = () => cutConnection(client);
+  // The driver's timeout ends with the handshake; this one counts the first answer too.
+  const timer = setTimeout(cut, connectTimeoutMs);
+  signal.addEventListener('abort', cut, { once: true });
+  try {
+    signal.throwIfAborted();
+    await client.connect();
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    return { client, backendPid: rows[0]?.pid ?? 0, close: () => endConnection(client), cut };
+  } catch (error) {
+    await endConnection(client);
+    throw connectionFailure(error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', cut);
+  }
 }
 
 function quoted(name: string): string {

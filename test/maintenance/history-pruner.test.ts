@@ -10,6 +10,8 @@ import { listPartitions } from '../../src/store/history-partitions.ts';
 import { campaign } from '../../src/store/orchestrator-lock.ts';
 import { moveClock } from '../support/database-clock.ts';
 import { ElectionRig } from '../support/electors.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 const dayMs = 86_400_000;
 
@@ -114,6 +116,40 @@ test('a detach held up by a long transaction is broken off, writers go on, and t
   expect(await round()).toMatchObject({ finalized: 1, detached: 3, dropped: 4 });
   expect(await days('events')).toEqual(attached(-1, 7));
   expect(await days('history')).toEqual(attached(-1, 7));
+});
+
+test('a detach on a connection that went silent is given up, and its chore ends', async () => {
+  const { database, rig, events, makeDay } = await setup();
+  await makeDay(20);
+  await using proxy = await TcpProxy.to(database.directUrl);
+  const db = rig.lanes();
+  const chore = historyChore({
+    db,
+    directUrl: proxy.through(database.directUrl),
+    detachTimeoutMs: 60_000,
+    onEvent: (event) => events.push(event),
+  });
+  const replicaId = 'b:1:x' as ReplicaId;
+  const { epoch } = await campaign(db, replicaId, 60_000, { timeoutMs: 2000 });
+  const reader = await database.connect();
+  await reader.query('begin');
+  await reader.query('select count(*) from signalbox.history');
+  await reader.query('select count(*) from signalbox.events');
+  const over = new AbortController();
+  const ended = chore.runOnce({ term: { replicaId, epoch }, signal: over.signal }).catch((error: unknown) => error);
+  await until(
+    async () =>
+      (
+        await database.query(`select from pg_stat_activity where query ~ '^alter table signalbox' and state = 'active'
+        and datname = current_database()`)
+      ).rowCount,
+    { what: 'the detach waits' },
+  );
+  proxy.freeze();
+  const startedAt = performance.now();
+  over.abort();
+  expect(await ended).toBeInstanceOf(Error);
+  expect(performance.now() - startedAt).toBeLessThan(5000);
 });
 
 test('a day that was detached and not dropped is dropped', async () => {
