@@ -64,7 +64,7 @@ export async function startApp({ settings, replicaId, log, signal }: AppOptions)
     const url = embedded?.url ?? settings.databaseUrl ?? '';
     const directUrl = embedded?.url ?? settings.databaseDirectUrl ?? url;
     await whenReachable(log, signal, async () => {
-      await bringSchemaUpToDate(directUrl, settings, log);
+      await bringSchemaUpToDate(directUrl, settings, log, signal);
       await refuseOpenDoor(directUrl, settings);
     });
     return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
@@ -80,15 +80,21 @@ async function whenReachable(log: Logger, signal: AbortSignal | undefined, work:
       await work();
       return;
     } catch (error) {
-      if (failureKind(error) !== 'unavailable' || isRefusedLogin(error) || signal?.aborted === true) throw error;
+      const passes = ['unavailable', 'contended', 'timeout'].includes(failureKind(error)) && !isRefusedLogin(error);
+      if (!passes || signal?.aborted === true) throw error;
       log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'no database yet; trying again');
       await sleep(backoffMs(attempt, { firstMs: 500, maxMs: 5000 }), undefined, signal === undefined ? {} : { signal });
     }
   }
 }
 
-async function bringSchemaUpToDate(connectionString: string, settings: Settings, log: Logger): Promise<void> {
-  const report = await migrate({ connectionString, roleTimeouts: settings.database.roleTimeouts });
+async function bringSchemaUpToDate(
+  connectionString: string,
+  settings: Settings,
+  log: Logger,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const report = await migrate({ connectionString, roleTimeouts: settings.database.roleTimeouts, signal });
   if (report.applied.length > 0 || report.functionsApplied) log.info({ ...report }, 'schema brought up to date');
   if (report.schemaIsNewer) log.warn('the schema is of a newer program; it is used as it is');
 }
@@ -178,8 +184,10 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     replicaId,
     leaseMs: settings.leaderLeaseMs,
     clock,
-    services: ({ term, reportDeposed }) =>
-      chores.map((chore) => new ChoreRunner({ db, clock, chore, term, reportDeposed, onEvent: observer.onChore })),
+    services: ({ term, signal: termSignal, reportDeposed }) =>
+      chores.map(
+        (chore) => new ChoreRunner({ db, clock, chore, term, termSignal, reportDeposed, onEvent: observer.onChore }),
+      ),
     onEvent: observer.onLeadership,
   });
   const listener = new Listener({

@@ -39,7 +39,7 @@ export class PoolConnections {
   /** Ends the pools and every socket of them within about a second. Never rejects. */
   async end(pools: readonly pg.Pool[]): Promise<void> {
     const closed = [...this.#open].map((client) => new Promise<void>((resolve) => client.once('end', () => resolve())));
-    await within(goodbyeMs, Promise.all([...pools.map((pool) => pool.end()), ...closed]));
+    await within(goodbyeMs, Promise.all([...pools.map((pool) => (pool.ending ? undefined : pool.end())), ...closed]));
     this.cut();
   }
 

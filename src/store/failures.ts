@@ -2,7 +2,10 @@ import pg from 'pg';
 
 /** What a failed statement means to its caller, by SQLSTATE and never by message. */
 export type FailureKind =
-  /** The statement did nothing; a row lock was not had in time, or a deadlock or serialisation failure was broken up. */
+  /**
+   * The statement did nothing; a row lock was not had in time, a deadlock or serialisation failure was broken up, or the
+   * server ended the statement (57014: its `statement_timeout`, or a cancel).
+   */
   | 'contended'
   /** The statement did not answer in time. Whether it took effect is unknown. */
   | 'timeout'

@@ -1,7 +1,8 @@
-import { Kysely, PostgresDialect, sql } from 'kysely';
+import { Kysely, PostgresAdapter, PostgresDialect, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
-import { connectionFailure } from './failures.ts';
+import { PoolConnections, cutConnection, endConnection } from './connections.ts';
+import { DatabaseUnavailableError, connectionFailure } from './failures.ts';
 import { applyFunctionSet, functionSetState, type FunctionSetState } from './schema/function-set.ts';
 import { setRoleTimeouts } from './schema/role-timeouts.ts';
 import { readMigrations } from './schema/sql-files.ts';
@@ -11,6 +12,8 @@ export interface MigrateOptions {
   readonly connectionString: string;
   /** Sets statement and idle timeouts for the connecting role in this database (default true). */
   readonly roleTimeouts?: boolean;
+  /** Gives up at once, also on a database that says nothing. What was under way is left to the server. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface MigrationStatus {
@@ -40,8 +43,8 @@ export class SchemaTooNewError extends Error {
 }
 
 /** What `migrate` would do, without doing it. Throws `SchemaTooNewError` as `migrate` would. */
-export async function migrationStatus({ connectionString }: MigrateOptions): Promise<MigrationStatus> {
-  return withClient(connectionString, async (client) => {
+export async function migrationStatus(options: MigrateOptions): Promise<MigrationStatus> {
+  return withClient(options, async (client) => {
     const known = (await readMigrations()).map(({ name }) => name);
     const applied = await appliedMigrations(client);
     const unknown = applied.filter((name) => !known.includes(name));
@@ -61,10 +64,16 @@ export async function migrationStatus({ connectionString }: MigrateOptions): Pro
  * program is left as it is; one past a breaking migration throws `SchemaTooNewError` and nothing is changed.
  */
 export async function migrate(options: MigrateOptions): Promise<MigrationReport> {
-  const { unknown } = await migrationStatus(options);
-  if (unknown.length > 0) return { applied: [], functionsApplied: false, schemaIsNewer: true };
-  const applied = await runMigrations(options.connectionString);
-  return withClient(options.connectionString, async (client) => {
+  if (await isNewer(options)) return newer;
+  let applied: readonly string[];
+  try {
+    applied = await runMigrations(options);
+  } catch (error) {
+    // A newer program may have migrated while this one waited for its turn; then Kysely misses migrations.
+    if (isOfServer(error) || !(await isNewer(options))) throw error;
+    return newer;
+  }
+  return withClient(options, async (client) => {
     const functionsApplied = await applyFunctionSet(client);
     await client.query('select signalbox.make_partitions(7)');
     if (options.roleTimeouts ?? true) await setRoleTimeouts(client);
@@ -72,7 +81,13 @@ export async function migrate(options: MigrateOptions): Promise<MigrationReport>
   });
 }
 
-async function runMigrations(connectionString: string): Promise<readonly string[]> {
+const newer: MigrationReport = { applied: [], functionsApplied: false, schemaIsNewer: true };
+
+async function isNewer(options: MigrateOptions): Promise<boolean> {
+  return (await migrationStatus(options)).unknown.length > 0;
+}
+
+async function runMigrations({ connectionString, signal }: MigrateOptions): Promise<readonly string[]> {
   const files = await readMigrations();
   const migrations: Record<string, Migration> = Object.fromEntries(
     files.map(({ name, text }) => [
@@ -84,11 +99,28 @@ async function runMigrations(connectionString: string): Promise<readonly string[
       },
     ]),
   );
-  // Ended by destroy(); an idle connection that breaks meanwhile shows in the next query.
-  const pool = new pg.Pool({ ...connection(connectionString), max: 2 });
-  pool.on('error', () => undefined);
-  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  const connections = new PoolConnections();
+  const pool = new pg.Pool({ ...connection(connectionString), Client: connections.Client, max: 2 });
+  let isBroken = false;
+  const broken = () => (isBroken = true);
+  pool.on('error', broken);
+  pool.on('connect', (client) => client.on('error', broken));
+  const db = new Kysely<unknown>({
+    dialect: new MigrationDialect({
+      pool: {
+        options: pool.options,
+        connect: () =>
+          pool.connect().catch((error: unknown) => {
+            throw connectionFailure(error);
+          }),
+        end: () => connections.end([pool]),
+      },
+    }),
+  });
+  const cut = () => connections.cut();
+  signal?.addEventListener('abort', cut, { once: true });
   try {
+    signal?.throwIfAborted();
     const migrator = new Migrator({
       db,
       provider: { getMigrations: async () => migrations },
@@ -99,8 +131,13 @@ async function runMigrations(connectionString: string): Promise<readonly string[
     const { error, results } = await migrator.migrateToLatest();
     if (error !== undefined) throw error instanceof Error ? error : new Error('migration failed', { cause: error });
     return (results ?? []).filter(({ status }) => status === 'Success').map(({ migrationName }) => migrationName);
+  } catch (error) {
+    throw failureOf(error, isBroken);
   } finally {
+    signal?.removeEventListener('abort', cut);
     await db.destroy();
+    // Without a query Kysely does not know the pool.
+    await connections.end([pool]);
   }
 }
 
@@ -118,18 +155,57 @@ function refuseBreaking(unknown: readonly string[]): void {
   if (breaking.length > 0) throw new SchemaTooNewError(breaking);
 }
 
-async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function withClient<T>(
+  { connectionString, signal }: MigrateOptions,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const client = new pg.Client(connection(connectionString));
-  client.on('error', () => undefined);
+  let isBroken = false;
+  client.on('error', () => (isBroken = true));
+  const cut = () => cutConnection(client);
+  signal?.addEventListener('abort', cut, { once: true });
   try {
-    await client.connect();
-  } catch (error) {
-    throw connectionFailure(error);
-  }
-  try {
+    signal?.throwIfAborted();
+    await client.connect().catch((error: unknown) => {
+      throw connectionFailure(error);
+    });
     return await work(client);
+  } catch (error) {
+    throw failureOf(error, isBroken);
   } finally {
-    await client.end();
+    signal?.removeEventListener('abort', cut);
+    await endConnection(client);
+  }
+}
+
+/** Whatever went wrong on a connection that broke, its end was the reason. */
+function failureOf(error: unknown, isBroken: boolean): unknown {
+  return isBroken && !isOfServer(error) ? new DatabaseUnavailableError(error) : error;
+}
+
+function isOfServer(error: unknown): boolean {
+  return error instanceof pg.DatabaseError || error instanceof DatabaseUnavailableError;
+}
+
+/**
+ * Waits for its turn as long as it takes: the timeouts of the role would end the wait. Set by statement and taken back, not
+ * by a start-up option, which a pooler would refuse and a URL may hold already.
+ */
+class MigrationAdapter extends PostgresAdapter {
+  override async acquireMigrationLock(...[db, options]: Parameters<PostgresAdapter['acquireMigrationLock']>) {
+    await sql.raw('set statement_timeout = 0; set idle_in_transaction_session_timeout = 0').execute(db);
+    await super.acquireMigrationLock(db, options);
+  }
+
+  override async releaseMigrationLock(...[db, options]: Parameters<PostgresAdapter['releaseMigrationLock']>) {
+    await super.releaseMigrationLock(db, options);
+    await sql.raw('reset statement_timeout; reset idle_in_transaction_session_timeout').execute(db);
+  }
+}
+
+class MigrationDialect extends PostgresDialect {
+  override createAdapter(): PostgresAdapter {
+    return new MigrationAdapter();
   }
 }
 

@@ -34,7 +34,7 @@ test('pools end within about a second with idle, busy and half-made connections 
   const ask = (lane: 'read' | 'decide' | 'sweep') => db.query(lane, { sql: 'select 1', parameters: [] });
   await Promise.all([ask('read'), ask('decide')]);
   proxy.freeze();
-  const busy = [ask('read'), ask('sweep')].map((asked) => asked.catch((error: Error) => error.name));
+  const busy = [ask('read'), ask('sweep')].map((asked) => asked.catch((error: unknown) => (error as Error).name));
   await sleep(50);
   expect(await took(db.stop())).toBeLessThan(3000);
   expect(await Promise.all(busy)).toEqual(['DatabaseUnavailableError', 'DatabaseUnavailableError']);

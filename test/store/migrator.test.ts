@@ -1,11 +1,15 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { failureKind } from '../../src/store/failures.ts';
 import { SchemaTooNewError, migrate, migrationStatus } from '../../src/store/migrator.ts';
 import { readMigrations } from '../../src/store/schema/sql-files.ts';
 import { BackgroundProcess } from '../support/background-process.ts';
 import { emptyDatabase, freshDatabase, type TestDatabase } from '../support/database.ts';
 import { oneOf, rowsOf } from '../support/sql-verbs.ts';
 import { dumpSchema } from '../support/schema-dump.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 const optionsFor = (db: TestDatabase) => ({ connectionString: db.directUrl });
 const names = async () => (await readMigrations()).map(({ name }) => name);
@@ -156,4 +160,96 @@ test('migrate makes the partitions of the coming week', async () => {
     { parent: 'events', days: 9 },
     { parent: 'history', days: 9 },
   ]);
+});
+
+/** Holds the lock that migrations wait for, as a process that migrates does. */
+async function migrating(db: TestDatabase) {
+  const key = '3853314791062309107';
+  const holder = await db.connect();
+  await holder.query('select pg_advisory_lock($1)', [key]);
+  return {
+    waited: () =>
+      until(
+        async () =>
+          (
+            await db.query(`select from pg_stat_activity where wait_event = 'advisory'
+          and datname = current_database() and application_name = 'signalbox migrate'`)
+          ).rowCount,
+        { what: 'a migration waits' },
+      ),
+    end: () => holder.query('select pg_advisory_unlock($1)', [key]),
+  };
+}
+
+test('the timeouts of the role do not end the wait for a process that migrates', async () => {
+  await using db = await freshDatabase();
+  const other = await migrating(db);
+  await db.query(`do $$ begin execute format(
+    'alter role current_user in database %I set statement_timeout = ''100ms''', current_database()); end $$`);
+  const report = migrate(optionsFor(db));
+  await other.waited();
+  await sleep(400);
+  await other.end();
+  expect(await report).toMatchObject({ applied: [], schemaIsNewer: false });
+});
+
+test('a newer program that migrates meanwhile is left alone, or refused', async () => {
+  await using db = await freshDatabase();
+  for (const [name, outcome] of [
+    ['9998_of_tomorrow', { schemaIsNewer: true }],
+    ['9999_of_tomorrow.breaking', { name: 'SchemaTooNewError' }],
+  ] as const) {
+    await db.query(`delete from signalbox.schema_migrations where name like '999%'`);
+    const other = await migrating(db);
+    const report = migrate(optionsFor(db)).catch((error: unknown) => error);
+    await other.waited();
+    await addMigration(db, name);
+    await other.end();
+    expect(await report).toMatchObject(outcome);
+  }
+});
+
+test('a database that goes away during a migration is unavailable; a signal ends the wait for a silent one', async () => {
+  await using db = await freshDatabase();
+  await using proxy = await TcpProxy.to(db.directUrl);
+  const other = await migrating(db);
+  const cut = migrate(optionsFor(db)).catch(failureKind);
+  await other.waited();
+  await db.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = 'signalbox migrate'`);
+  expect(await cut).toBe('unavailable');
+
+  const giveUp = new AbortController();
+  const connectionString = proxy.through(db.directUrl);
+  const silent = migrate({ connectionString, signal: giveUp.signal }).catch(failureKind);
+  await other.waited();
+  proxy.freeze();
+  const startedAt = performance.now();
+  giveUp.abort();
+  expect(await silent).toBe('unavailable');
+  expect(performance.now() - startedAt).toBeLessThan(3000);
+});
+
+test('a function that cannot be applied is a defect, and one that the end of the connection stopped is not', async () => {
+  await using db = await freshDatabase();
+  await db.query(`update signalbox.function_set set digest = 'another'`);
+  await db.query('alter function signalbox.clock() rename to other_clock');
+  await db.query(`create view signalbox.clock_user as select signalbox.other_clock() as at`);
+  expect(await migrate(optionsFor(db)).catch(failureKind)).toBe('defect');
+  await db.query('drop view signalbox.clock_user');
+  const holder = await db.connect();
+  await holder.query('begin');
+  await holder.query('lock table signalbox.function_set in access exclusive mode');
+  const stopped = migrate(optionsFor(db)).catch(failureKind);
+  await until(
+    async () =>
+      (
+        await db.query(`select from pg_stat_activity where wait_event_type = 'Lock'
+      and datname = current_database() and application_name = 'signalbox migrate'`)
+      ).rowCount,
+    { what: 'the functions wait' },
+  );
+  await db.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = 'signalbox migrate'`);
+  expect(await stopped).toBe('unavailable');
 });

@@ -28,13 +28,14 @@ export async function applyFunctionSet(client: pg.ClientBase): Promise<boolean> 
   const { files, digest } = await readFunctionSet();
   await client.query('begin');
   try {
+    // Before the wait for those who apply them now.
+    await client.query('set local statement_timeout = 0');
     await client.query('select pg_advisory_xact_lock(hashtext($1))', [applyLock]);
     if ((await functionSetState(client)) !== 'changed') {
       await client.query('rollback');
       return false;
     }
     await client.query('set local check_function_bodies = off');
-    await client.query('set local statement_timeout = 0');
     for (const { name, text } of files) {
       try {
         await client.query(text);

@@ -20,7 +20,9 @@ export async function setRoleTimeouts(client: pg.ClientBase): Promise<void> {
   for (const [setting, value] of Object.entries(roleTimeouts)) {
     if (chosen.has(setting)) continue;
     await client.query(
+      // One process at a time: two that alter one role at once make the server fail one of them.
       `do $$ begin
+         perform pg_advisory_xact_lock(hashtext('signalbox.role_timeouts'));
          execute format('alter role current_user in database %I set ${setting} = %L', current_database(), '${value}');
        exception when insufficient_privilege or object_not_in_prerequisite_state or internal_error then null; end $$`,
     );
