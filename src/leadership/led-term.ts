@@ -96,10 +96,6 @@ export class LedTerm {
     const { timing, clock, attempts } = this.#options;
     const { signal } = this.#over;
     const pause = new Pause();
-    const over = new Promise<undefined>((resolve) => {
-      if (signal.aborted) resolve(undefined);
-      else signal.addEventListener('abort', () => resolve(undefined), { once: true });
-    });
     let renewedAtMs = this.#options.sentAtMs;
     while (!isAborted(signal)) {
       // Not jittered: one leader has nobody to fall into step with.
@@ -108,7 +104,7 @@ export class LedTerm {
       if (isAborted(signal)) return;
       const sentAtMs = clock.monotonicMs();
       try {
-        const outcome = await Promise.race([attempts.renew(this.epoch), over]);
+        const outcome = await unlessAborted(attempts.renew(this.epoch), signal);
         if (outcome === undefined) return;
         if (outcome.kind === 'deposed') {
           this.end('deposed');
@@ -123,5 +119,18 @@ export class LedTerm {
         this.#options.onRenewal(error);
       }
     }
+  }
+}
+
+/** undefined if the signal aborts first. Nothing of it stays on the signal, which lives for a whole term. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
+  const onAbort = () => resolve(undefined);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReplicaId } from '../protocol/ids.ts';
 import { backoffMs } from '../runtime/backoff.ts';
+import { isAborted } from '../runtime/pause.ts';
 import type { Service } from '../runtime/service.ts';
 import type { Database } from '../store/database.ts';
 import { listen, notify } from '../store/notifications.ts';
@@ -86,27 +87,23 @@ export class Listener implements Service {
       },
       { connectTimeoutMs: timeoutMs },
     );
-    const stopped = new Promise<'stopped'>((resolve) => {
-      signal.addEventListener('abort', () => resolve('stopped'), { once: true });
-    });
+    // One signal for the life of the connection: a race in every round would leave something behind on `closed`.
+    const lost = new AbortController();
+    void connection.closed.then(() => lost.abort());
+    const over = AbortSignal.any([signal, lost.signal]);
     await notify(db, [encodeProbe(replicaId, probe)]);
-    const deadline = AbortSignal.timeout(timeoutMs);
     const tested = await Promise.race([
       probeHeard,
-      stopped,
-      new Promise<'silent'>((resolve) => {
-        deadline.addEventListener('abort', () => resolve('silent'), { once: true });
-      }),
+      sleep(timeoutMs, 'silent' as const, { signal }).catch(() => 'stopped' as const),
     ]);
     if (tested === 'stopped') return;
     if (tested === 'silent') throw new Error('LISTEN hears nothing: is DATABASE_DIRECT_URL a transaction pooler?');
     onWorking();
     this.#setState(true, signal);
     // A peer that vanished without a word is found by asking.
-    while (!signal.aborted) {
-      const pause = sleep(10_000, 'probe' as const, { signal }).catch(() => 'stopped' as const);
-      const next = await Promise.race([connection.closed.then(() => 'closed' as const), pause]);
-      if (next !== 'probe') return;
+    while (!isAborted(over)) {
+      await sleep(10_000, undefined, { signal: over }).catch(() => undefined);
+      if (isAborted(over)) return;
       await connection.probe();
     }
   }
