@@ -185,3 +185,29 @@ test('starting and stopping from all sides leaves no round running', async () =>
 function requireTerm({ replicaId, epoch }: Term) {
   return { sql: 'select signalbox.require_term($1, $2)', parameters: [replicaId, epoch] };
 }
+
+test('the end of the term breaks off the round at once, before anybody stops the service', async () => {
+  const { db, term } = await setup();
+  const over = new AbortController();
+  const round = Promise.withResolvers<AbortSignal>();
+  await using runner = new ChoreRunner({
+    db,
+    clock: systemClock,
+    chore: {
+      ...idle,
+      runOnce: async ({ signal }) => {
+        round.resolve(signal);
+        return {};
+      },
+    },
+    term,
+    termSignal: over.signal,
+    reportDeposed: () => undefined,
+    onEvent: () => undefined,
+    firstDelayMs: 0,
+  });
+  await runner.start();
+  const signal = await round.promise;
+  over.abort();
+  expect(signal.aborted).toBe(true);
+});
