@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { programVersion } from '../runtime/version.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
@@ -46,6 +46,8 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
     await program.parseAsync(argv);
     return result;
   } catch (error) {
+    // Commander has told about what it found itself; this one comes from a setting that a command read.
+    if (error instanceof InvalidArgumentError) console.error(`signalbox: ${error.message}`);
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
     console.error(`signalbox: ${error instanceof Error ? error.message : String(error)}`);
     if (isClientCommand(argv[2])) return exitCode.failed;

@@ -116,7 +116,7 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
   if (outcome.kind !== 'held') return notAcquired(outcome, queue, warn);
   const { lease } = outcome;
   if (signals.signal.aborted || lease.release_requested) {
-    await withdrawClaim(client, queue, lease.claim_id);
+    await withdrawClaim(client, queue, lease.claim_id, { mayArrive: false });
     warn('cancelled before the command was started');
     return runExitCode.cancelled;
   }
@@ -154,7 +154,10 @@ function notAcquired(
       warn(`no place in ${queue} within the wait timeout: the claim is cancelled`);
       return runExitCode.notAcquired;
     case 'ended':
-      warn(`the claim ended while waiting: ${outcome.state} (${outcome.reason})`);
+      warn(
+        `the claim in ${queue} has ended: ${outcome.state}` +
+          `${outcome.reason === outcome.state ? '' : ` (${outcome.reason})`}; a claim id is used once, another one asks anew`,
+      );
       return outcome.state === 'cancelled' ? runExitCode.cancelled : runExitCode.notAcquired;
     default:
       return outcome satisfies never;

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { SignalboxClient } from '../client/index.ts';
+import { isSendable, SignalboxClient } from '../client/index.ts';
 import type { Environment } from './program.ts';
 
 export interface ServiceFlags {
@@ -16,10 +16,12 @@ export function withServiceOptions(command: Command): Command {
 
 /** Which service to ask, and with which token: flags first, then the environment. */
 export function serviceOf(flags: ServiceFlags, environment: Environment): { url: string; token: string | undefined } {
-  return {
-    url: flags.url ?? serviceUrl(given(environment['SIGNALBOX_URL']) ?? 'http://127.0.0.1:8080'),
-    token: flags.token ?? given(environment['SIGNALBOX_TOKEN']),
-  };
+  const token = flags.token ?? given(environment['SIGNALBOX_TOKEN']);
+  if (token !== undefined && !isSendable(token)) {
+    // `token create` prints the token alone on stdout; with stderr mixed in it is more than one line.
+    throw new InvalidArgumentError('The token is not one line of printable characters. (It is not shown.)');
+  }
+  return { url: flags.url ?? serviceUrl(given(environment['SIGNALBOX_URL']) ?? 'http://127.0.0.1:8080'), token };
 }
 
 /** An empty value counts as absent, as everywhere. */
@@ -35,6 +37,9 @@ function serviceUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError(`${text} is not the http:// or https:// URL of a service.`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new InvalidArgumentError('The URL of the service must not hold a user or password. (It is not shown.)');
   }
   return text;
 }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { SignalboxClient } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
@@ -15,13 +15,15 @@ import { statusText } from './status/text.ts';
 export interface StatusFlags extends ServiceFlags {
   readonly prefix?: string;
   readonly json?: true;
-  /** Period in ms; true = the usual one. */
-  readonly watch?: number | true;
+  readonly watch?: true;
+  /** Period of `--watch`, in ms. */
+  readonly every: number;
 }
 
 /** What `--json` prints: one document, in the words of the HTTP interface. */
 export interface Status {
-  readonly orchestrator: OrchestratorView;
+  /** null = the token is only for some queues, so leader and replicas are not for it to see. */
+  readonly orchestrator: OrchestratorView | null;
   readonly queues: readonly QueueDetail[];
   /** Asked for by name and not there. */
   readonly missing: readonly string[];
@@ -36,7 +38,12 @@ export function describeStatus(command: Command): Command {
     .argument('[queue...]', 'only these (default: all)')
     .option('--prefix <prefix>', 'only queues whose name begins so')
     .option('--json', 'print one JSON document')
-    .option('--watch [duration]', 'show it again every so often, until a signal (2s)', durationMs(100, 3_600_000));
+    .option('--watch', 'show it again and again, until a signal')
+    .addOption(
+      new Option('--every <duration>', 'how often --watch shows it')
+        .argParser(durationMs(100, 3_600_000))
+        .default(2000, '2s'),
+    );
 }
 
 /**
@@ -51,7 +58,7 @@ export async function statusCommand(
   const client = clientOf(flags, environment);
   using signals = new OutsideSignals();
   const { signal } = signals;
-  const periodMs = flags.watch === true ? 2000 : flags.watch;
+  const periodMs = flags.watch === true ? flags.every : undefined;
   let code: number = exitCode.ok;
   do {
     try {
@@ -75,7 +82,10 @@ async function readStatus(
   options: { readonly names: readonly string[]; readonly prefix: string | undefined; readonly signal: AbortSignal },
 ): Promise<Status> {
   const { names, prefix, signal } = options;
-  const orchestrator = await client.orchestrator({ signal });
+  const orchestrator = await client.orchestrator({ signal }).catch((error: unknown) => {
+    if (error instanceof SignalboxError && error.code === 'forbidden') return null;
+    throw error;
+  });
   const wanted = names.length > 0 ? [...names] : await queueNames(client, prefix, signal);
   const isNamed = names.length > 0;
   const details = new Map<string, QueueDetail>();

@@ -100,7 +100,7 @@ export async function acquireLease(
       options.onWaiting?.(claim.position, claim.waiting_for, claim);
     } catch (error) {
       if (isAborted(signal)) {
-        await withdrawClaim(client, queue, request.claim_id);
+        await withdrawClaim(client, queue, request.claim_id, { mayArrive: true });
         throw signal.reason;
       }
       const outcome = refusedOutcome(error);
@@ -109,14 +109,14 @@ export async function acquireLease(
       if (error instanceof SignalboxError && error.code === 'lease_lost') continue;
       if (!isTransient(error)) throw error;
       if (clock.monotonicMs() - answeredAtMs > patienceMs) {
-        await withdrawClaim(client, queue, request.claim_id);
+        await withdrawClaim(client, queue, request.claim_id, { mayArrive: true });
         throw error;
       }
       options.onUnreachable?.(error);
       await new Pause().wait(Math.min(backoffMs(failures++, { firstMs: 100, maxMs: 2000 }), leftMs()), signal);
     }
     if (leftMs() <= 0) {
-      await withdrawClaim(client, queue, request.claim_id);
+      await withdrawClaim(client, queue, request.claim_id, { mayArrive: false });
       return { kind: 'wait_timeout' };
     }
   }
@@ -124,15 +124,29 @@ export async function acquireLease(
 
 /**
  * Takes a claim back whatever became of it: out of the line, or, if it was granted meanwhile, released. Never throws: what
- * cannot be withdrawn now ends by itself when its client is silent for too long.
+ * cannot be withdrawn now ends by itself when its client is silent for too long. `mayArrive`: an acquire was sent and not
+ * answered, so a claim that is not known yet is asked for again, for up to 3 s.
  */
-export async function withdrawClaim(client: SignalboxClient, queue: string, claimId: string): Promise<void> {
-  const options = { signal: AbortSignal.timeout(3000), timeoutMs: 1500 };
-  try {
-    const claim = await client.cancel(queue, claimId, options);
-    if (claim.state === 'held') await client.release(claim, { ...options, outcome: 'cancelled' });
-  } catch {
-    // Not there, ended, or not reachable.
+export async function withdrawClaim(
+  client: SignalboxClient,
+  queue: string,
+  claimId: string,
+  { mayArrive }: { readonly mayArrive: boolean },
+): Promise<void> {
+  const signal = AbortSignal.timeout(3000);
+  const options = { signal, timeoutMs: 1500 };
+  for (;;) {
+    try {
+      const claim = await client.cancel(queue, claimId, options);
+      if (claim.state === 'held') await client.release(claim, { ...options, outcome: 'cancelled' });
+      return;
+    } catch (error) {
+      // Ended, or not reachable. Not known: overtaken by the cancel, the acquire may still be on its way.
+      const isUnknown =
+        error instanceof SignalboxError && (error.code === 'claim_not_found' || error.code === 'queue_not_found');
+      if (!isUnknown || !mayArrive || signal.aborted) return;
+      await new Pause().wait(250, signal);
+    }
   }
 }
 

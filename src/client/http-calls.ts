@@ -45,7 +45,15 @@ export class HttpCalls {
   readonly #options: HttpCallsOptions;
   readonly #base: URL;
 
+  /** Throws a TypeError, which shows neither, for a token that cannot be a header and a URL that holds a password. */
   constructor(options: HttpCallsOptions) {
+    if (options.token !== undefined && !isSendable(options.token)) {
+      throw new TypeError('the token must be one line of printable characters without spaces; it is not shown here');
+    }
+    const { username, password } = new URL(options.url);
+    if (username !== '' || password !== '') {
+      throw new TypeError('the URL of the service must not hold a user or password; it is not shown here');
+    }
     this.#options = options;
     this.#base = new URL(options.url.endsWith('/') ? options.url : `${options.url}/`);
   }
@@ -101,6 +109,11 @@ export class HttpCalls {
       throw error;
     }
   }
+}
+
+/** What may follow `Bearer ` in a header. */
+export function isSendable(token: string): boolean {
+  return /^[\x21-\x7e]+$/.test(token);
 }
 
 const neverAborted = new AbortController().signal;

@@ -17,7 +17,7 @@ export {
   type SignalboxClientOptions,
 } from './client.ts';
 export { LeaseLostError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
-export type { CallOptions, RetryOptions } from './http-calls.ts';
+export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
 export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
 export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';
 export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';

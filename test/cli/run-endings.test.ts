@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -161,5 +161,39 @@ describe('the command', () => {
     await app.client.ask('POST', `/v1/queues/${queue}/claims/mine/break`, { reason: 'test', actor: 'me' });
     expect(await wrapper.ended).toMatchObject({ exitCode: 121 });
     await until(() => processesOf(queue).length === 0, { what: 'nothing is left' });
+  });
+});
+
+describe('a command that ended by itself while its wrapper was paused', () => {
+  it('has done its work: its own exit code, and released as success', async () => {
+    const queue = anId('paused');
+    const [go, done] = [join(directory, `${queue}.go`), join(directory, `${queue}.done`)];
+    const script = `echo begun; while [ ! -e ${go} ]; do sleep 0.05; done; : > ${done}`;
+    await using wrapper = await runScript(app.url, queue, script, { flags: ['--ttl', '6s', '--claim-id', 'mine'] });
+    await wrapper.line(/begun/);
+    wrapper.pause();
+    await writeFile(go, '');
+    await until(() => existsSync(done), { what: 'the command has done its work', timeoutMs: 3000 });
+    // Past the time at which a wrapper that runs would have had to stop its command.
+    await until(
+      async () => {
+        const view = (await app.client.get(queue, 'mine')).body as { ttl_remaining_ms?: number };
+        return (view.ttl_remaining_ms ?? 0) < 1500;
+      },
+      { what: 'two thirds of the ttl have passed', timeoutMs: 10_000 },
+    );
+    wrapper.resume();
+    expect(await wrapper.ended).toMatchObject({ exitCode: 0 });
+    expect(wrapper.output).not.toContain('watchdog was killed');
+    expect((await endsOf(database, queue))[0]).toMatchObject({ state: 'released', outcome: 'success' });
+  });
+});
+
+describe('a token that cannot be sent', () => {
+  it.each(['two\nlines', 'with space'])('is refused as an argument and not shown: %j', async (token) => {
+    await using command = await signalbox(['status', '--url', app.url], { SIGNALBOX_TOKEN: token });
+    expect(await command.ended).toMatchObject({ exitCode: 2 });
+    expect(command.output).toContain('token');
+    expect(command.output).not.toContain(token.split(/\s/)[1]);
   });
 });

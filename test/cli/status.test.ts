@@ -67,7 +67,7 @@ describe('signalbox status', () => {
   });
 
   it('--watch shows every change until a signal, and then exits with 0', async () => {
-    await using command = await signalbox(['status', '--url', app.url, '--watch', '100ms', 'watched']);
+    await using command = await signalbox(['status', '--url', app.url, '--watch', '--every', '100ms', 'watched']);
     await command.line(/there is no queue watched/);
     await app.client.hold('watched', { ttl_ms: 60_000 });
     await command.line(/^watched +1 +1 +0/);

@@ -74,7 +74,10 @@ export class GuardedCommand {
       for (const line of lines) this.#hear(JSON.parse(line) as WatchdogMessage);
     });
     this.#line.on('close', () => this.#conclude());
-    this.#watchdog.on('error', () => this.#conclude());
+    this.#watchdog.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#started === undefined) this.#outcome ??= { kind: 'not_started', code: error.code ?? error.message };
+      this.#conclude();
+    });
   }
 
   /** Moves the deadline; the window is on this process's monotonic clock. */
@@ -98,8 +101,14 @@ export class GuardedCommand {
     this.#watchdog.kill('SIGKILL');
   }
 
+  /**
+   * Behind the next poll for input: after a pause of this process timers run first, and writing to a watchdog that has
+   * gone would destroy what it said last (how the command ended) before it is read.
+   */
   #tell(message: object): void {
-    if (this.#line.writable) this.#line.write(`${JSON.stringify(message)}\n`);
+    setImmediate(() => {
+      if (this.#outcome === undefined && this.#line.writable) this.#line.write(`${JSON.stringify(message)}\n`);
+    });
   }
 
   #hear(message: WatchdogMessage): void {

@@ -34,7 +34,16 @@ export async function runHeldCommand(options: HeldCommandOptions): Promise<numbe
   const { client, acquired, command: words, env, graceMs, signals, say, warn } = options;
   const { lease } = acquired;
   await using keeper = new LeaseKeeper(client, acquired);
-  const command = new GuardedCommand({ command: words, env, window: keeper.window, graceMs });
+  let command: GuardedCommand;
+  try {
+    command = new GuardedCommand({ command: words, env, window: keeper.window, graceMs });
+  } catch (error) {
+    // Arguments too long for the watchdog's own command line, no memory, no process left: nothing ran.
+    await keeper.stop();
+    await release(options, keeper, 'failure');
+    warn(`${words[0] ?? ''} cannot be run: ${error instanceof Error ? error.message : String(error)}`);
+    return runExitCode.notExecutable;
+  }
   const state = { isAskedToEnd: false, hasFailedRenewal: false };
   // The watchdog acts at killAtMs; this acts only if it did not.
   const overdue = () => keeper.window.killAtMs + stopTimeMs(lease.ttl_ms) / 6;
@@ -81,8 +90,10 @@ export async function runHeldCommand(options: HeldCommandOptions): Promise<numbe
   const end = await command.ended;
   clearTimeout(backstop);
   await keeper.stop();
-  const isLost = keeper.signal.aborted || end.kind === 'unguarded' || isForced(end);
   const isOver = keeper.lostReason !== undefined && keeper.lostReason !== 'no_renewal';
+  // A command that ended by itself in time has done its work, whatever this process missed meanwhile (it was paused, say).
+  const isCutOff = end.kind === 'exited' ? end.isForced : end.kind === 'unguarded' || keeper.signal.aborted;
+  const isLost = isOver || isCutOff;
   if (!isOver) {
     const isSuccess = end.kind === 'exited' && end.code === 0 && !isLost;
     const outcome = state.isAskedToEnd ? 'cancelled' : isSuccess ? 'success' : 'failure';
@@ -113,10 +124,6 @@ async function release(
     const why = signal.aborted || error instanceof ServiceUnreachableError ? 'the service cannot be reached' : error;
     warn(`the lease could not be released (${String(why)}); it ends by itself in ${inWords(leftMs)}`);
   }
-}
-
-function isForced(end: CommandEnd): boolean {
-  return end.kind === 'exited' && end.isForced;
 }
 
 /** As a shell counts: the command's own code, 128 + n for signal n, 127 and 126 for what cannot be run. */

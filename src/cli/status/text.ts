@@ -1,3 +1,4 @@
+import type { OrchestratorView } from '../../protocol/orchestrator.ts';
 import type { QueueDetail } from '../../protocol/queues.ts';
 import { inWords } from '../duration.ts';
 import type { Status } from '../status.ts';
@@ -5,9 +6,23 @@ import { table } from './table.ts';
 
 /** The status for a person. Names come from others: control characters are refused by the service already. */
 export function statusText({ orchestrator, queues, missing }: Status, url: string): string {
+  const blocks = [
+    ...(orchestrator === null
+      ? [`${url}  (leader and replicas: not with this token)`]
+      : leadershipBlocks(orchestrator, url)),
+    queues.length === 0
+      ? 'no queues'
+      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
+    ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
+    ...missing.map((name) => `there is no queue ${name}`),
+  ];
+  return blocks.filter((block) => block !== '').join('\n\n');
+}
+
+function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly string[] {
   const { leader, epoch, ttl_remaining_ms: leftMs, replicas } = orchestrator;
   const led = leader === null ? 'nobody leads' : `leader ${leader}, epoch ${epoch}, ${inWords(leftMs)} left`;
-  const blocks = [
+  return [
     `${url}  ${led}`,
     table(
       ['REPLICA', 'VERSION', 'URL', 'STATE'],
@@ -18,13 +33,7 @@ export function statusText({ orchestrator, queues, missing }: Status, url: strin
         replica.alive ? 'alive' : `silent since ${replica.heard_at}`,
       ]),
     ),
-    queues.length === 0
-      ? 'no queues'
-      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
-    ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
-    ...missing.map((name) => `there is no queue ${name}`),
   ];
-  return blocks.filter((block) => block !== '').join('\n\n');
 }
 
 function queueRow(queue: QueueDetail): readonly string[] {
