@@ -1,11 +1,11 @@
 import { fastify, type RouteOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
-import packageJson from '../../package.json' with { type: 'json' };
 import type { Gatekeeper } from '../protocol/access.ts';
 import type { Coordinator, Health } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { programVersion } from '../runtime/version.ts';
 import { RouteTable, admit } from './admission.ts';
 import { authorise } from './authorization.ts';
 import { LongPolls } from './call-context.ts';
@@ -156,7 +156,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     health: options.health,
     metrics: options.metrics,
     longPolls,
-    openApi: () => (document ??= openApiDocument(documented, packageJson.version)),
+    openApi: () => (document ??= openApiDocument(documented, programVersion)),
     routeNames: () => documented.map(({ method, url }) => `${method} ${url.replace(/:([a-z_]+)/g, '{$1}')}`),
   });
 

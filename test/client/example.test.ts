@@ -4,7 +4,7 @@ import { startTestApp } from '../support/test-app.ts';
 import { endsOf } from '../support/wrapper.ts';
 import { example } from './example.ts';
 
-it('the example of the README runs as it stands, imported as others import it', async () => {
+it('the example of the README runs as it stands', async () => {
   await using database = await freshDatabase();
   await using app = await startTestApp(database);
   expect(await example(app.url)).toEqual(['deploying, token is current: true', 'leading, still may: true']);

@@ -1,4 +1,5 @@
-import { campaign, SignalboxClient, withLease } from 'signalbox/client';
+// Others import from 'signalbox/client'; test/deploy/package.test.ts imports it that way.
+import { campaign, SignalboxClient, withLease } from '../../src/client/index.ts';
 
 /** The README's example, as it stands there. */
 export async function example(url: string): Promise<string[]> {

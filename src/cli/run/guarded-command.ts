@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { LeaseWindow } from '../../client/index.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Environment } from '../program.ts';
@@ -41,7 +41,8 @@ export interface GuardedCommandOptions {
   readonly graceMs: number;
 }
 
-const watchdogProgram = join(import.meta.dirname, 'watchdog.ts');
+// As this file is: TypeScript in a clone, JavaScript in a package.
+const watchdogProgram = join(import.meta.dirname, `watchdog${extname(import.meta.filename)}`);
 
 /**
  * A command in a process group and session of its own, with this process's stdin, stdout and stderr, started and guarded
