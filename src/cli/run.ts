@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type AcquireOutcome, acquireLease, isTransient, withdrawClaim } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
@@ -7,6 +6,7 @@ import { durationMs } from './duration.ts';
 import { runExitCode } from './exit-codes.ts';
 import type { Environment } from './program.ts';
 import { runHeldCommand } from './run/held-command.ts';
+import { OwnLines } from './run/own-lines.ts';
 import { OutsideSignals } from './run/outside-signals.ts';
 import { waitingLines } from './run/waiting-lines.ts';
 import { clientOf, serviceOf, type ServiceFlags, withServiceOptions } from './service-options.ts';
@@ -78,7 +78,8 @@ Exit codes: the command's own, 128 + n if signal n ended it, and
 export async function runCommand(flags: RunFlags, words: readonly string[], environment: Environment): Promise<number> {
   const client = clientOf(flags, environment);
   const { queue, ttl: ttlMs, priority, waitTimeout: waitTimeoutMs, claimId, label } = flags;
-  const warn = printOwnLine;
+  using ownLines = new OwnLines();
+  const warn = (line: string) => ownLines.print(line);
   const say = flags.quiet === true ? () => undefined : warn;
   using signals = new OutsideSignals();
   const tellPlace = waitingLines(queue, say);
@@ -161,18 +162,6 @@ function notAcquired(
       return outcome.state === 'cancelled' ? runExitCode.cancelled : runExitCode.notAcquired;
     default:
       return outcome satisfies never;
-  }
-}
-
-/**
- * A line of the wrapper's own, straight to the descriptor: a stream of Node would make the pipe non-blocking, which the
- * command shares and most programs do not expect.
- */
-function printOwnLine(line: string): void {
-  try {
-    writeSync(2, `signalbox: ${line}\n`);
-  } catch {
-    // Nobody reads it; the command matters more.
   }
 }
 

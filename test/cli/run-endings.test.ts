@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -5,9 +7,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, type TestApp, untilWaiting } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
 import { beatingScript, beatsIn, endsOf, processesOf, runScript, signalbox } from '../support/wrapper.ts';
+
+const program = join(import.meta.dirname, '../../src/main.ts');
 
 let database: TestDatabase;
 let app: TestApp;
@@ -195,5 +200,26 @@ describe('a token that cannot be sent', () => {
     expect(await command.ended).toMatchObject({ exitCode: 2 });
     expect(command.output).toContain('token');
     expect(command.output).not.toContain(token.split(/\s/)[1]);
+  });
+});
+
+describe('what surrounds the wrapper', () => {
+  it('keeps the lease of a job whose stderr nobody reads', async () => {
+    const queue = anId('stalled');
+    await using proxy = await TcpProxy.to(app.url);
+    const file = join(directory, `${queue}.out`);
+    // The command fills the pipe of stderr, which nobody reads; then the service is away, and the wrapper has to say so.
+    const job = `head -c 100000 /dev/zero >&2 & sleep 9; echo ended > ${file}`;
+    const words = ['run', '--url', proxy.through(app.url), '--queue', queue, '--ttl', '6s', '--', 'sh', '-c', job];
+    const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = once(child, 'exit') as Promise<[number | null]>;
+    await until(async () => (await app.client.queue(queue)).body.held === 1, { what: 'it holds' });
+    proxy.freeze();
+    const lease = () =>
+      database.query(`select 1 from signalbox_v1.leases where queue = $1 and ttl_remaining_ms < 2600`, [queue]);
+    await until(async () => (await lease()).rowCount === 1, { what: 'renewals have failed', timeoutMs: 8000 });
+    proxy.thaw();
+    expect((await ended)[0]).toBe(0);
+    expect(readFileSync(file, 'utf8')).toBe('ended\n');
   });
 });
