@@ -55,7 +55,7 @@ export interface Coordinator {
 
 /** What /readyz and /healthz report. */
 export interface Health {
-  /** Can this replica serve? Reaches a writable primary whose schema it knows. */
+  /** Can this replica serve? It reaches a primary that takes writes, and is not stopping. */
   readiness(): Promise<
     | { ready: true; details: Record<string, unknown> }
     | {

@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 
 export interface BatcherOptions<Item, Result> {
   readonly clock: Clock;
-  /** Sends one batch. It returns one promise per item, in order; a throw fails every item. */
+  /** Sends one batch. It returns one result, or the promise of one, per item, in order; a throw fails every item. */
   readonly run: (items: readonly Item[], sentAtMs: number) => Promise<readonly (Result | Promise<Result>)[]>;
   readonly batchMax: number;
   readonly inFlightMax: number;

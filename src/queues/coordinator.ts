@@ -1,10 +1,6 @@
-import type { Arrival } from '../notifier/waiting-room.ts';
 import type { Coordinator } from '../protocol/coordinator.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import type { Database } from '../store/database.ts';
-import type { RenewOperation } from '../store/decisions.ts';
-import type { Batcher } from './batcher.ts';
-import type { Look } from './claim-desks.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
 import { readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
@@ -13,8 +9,6 @@ import { Queues, type QueuesOptions } from './queues.ts';
 export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
-  readonly looks: Batcher<Look, Arrival>;
-  readonly renewals: Batcher<RenewOperation, Arrival>;
 }
 
 /** All verbs a client may ask for, in one place: what the HTTP routes call. */
