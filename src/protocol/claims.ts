@@ -51,10 +51,37 @@ export const AcquireBody = z.strictObject({
 });
 export type AcquireBody = z.infer<typeof AcquireBody>;
 
-export const Outcome = z.enum(['success', 'failure', 'cancelled']).meta({ description: 'What the holder reports.' });
+export const Outcome = z
+  .enum(['success', 'failure', 'cancelled', 'retry'])
+  .meta({ description: 'What the holder reports. retry: back into the line at its old place.' });
+/** A year. */
+export const delayMsMax = 31_536_000_000;
+export const DelayMs = z.int().min(0).max(delayMsMax);
+export const ErrorText = z
+  .string()
+  .max(4000)
+  .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must not contain NUL characters or broken Unicode')
+  .meta({ description: 'What went wrong, for people; kept with the history of the claim.' });
+/** The fields of an ending, for every call that has some. */
+export const endingFields = {
+  outcome: Outcome.optional(),
+  retry_after_ms: DelayMs.optional().meta({
+    description: "With outcome retry: not before so much time has passed, in ms. Absent: the queue's backoff.",
+  }),
+  error: ErrorText.optional(),
+};
+export function retryAfterGoesWithRetry(ending: {
+  readonly outcome?: string | undefined;
+  readonly retry_after_ms?: number | undefined;
+}): boolean {
+  return ending.retry_after_ms === undefined || ending.outcome === 'retry';
+}
+export const retryAfterAlone = 'retry_after_ms goes with outcome retry only';
 export const RenewBody = z.strictObject({ fencing_token: FencingToken, ttl_ms: TtlMs.optional() });
 export type RenewBody = z.infer<typeof RenewBody>;
-export const ReleaseBody = z.strictObject({ fencing_token: FencingToken, outcome: Outcome.optional() });
+export const ReleaseBody = z
+  .strictObject({ fencing_token: FencingToken, ...endingFields })
+  .refine(retryAfterGoesWithRetry, retryAfterAlone);
 export type ReleaseBody = z.infer<typeof ReleaseBody>;
 export const CancelBody = z.strictObject({});
 export const BreakBody = z.strictObject({ reason: plainText(1000), actor: plainText(200) });
@@ -64,6 +91,8 @@ const Instant = z.string().meta({ format: 'date-time', description: "By the data
 const described = {
   claim_id: ClaimId,
   queue: QueueName,
+  kind: z.enum(['claim', 'run']).meta({ description: 'claim: acquired by its holder. run: enqueued, then taken.' }),
+  attempt: z.int().meta({ description: 'Number of its grant; while it waits: grants so far.' }),
   holder: HolderId,
   priority: z.int(),
   mode: Mode,
@@ -81,6 +110,8 @@ export const WaitingFor = z.enum([
   'other_queue',
   'not_before',
   'quarantine',
+  'taker',
+  'blocked',
 ]);
 export type WaitingFor = z.infer<typeof WaitingFor>;
 
@@ -104,7 +135,10 @@ export type HeldClaim = z.infer<typeof HeldClaim>;
 /** 202: a claim in line. `position` 1 = next; it may be one second old. */
 export const WaitingClaim = z.object({
   ...described,
-  state: z.literal('waiting'),
+  state: z
+    .enum(['waiting', 'delayed'])
+    .meta({ description: 'delayed: after a retry, not in line before `due_at`; position is 0.' }),
+  due_at: Instant.nullable(),
   ttl_ms: z.int(),
   position: z.int(),
   position_exact: z.boolean().meta({ description: 'false: more than 10,000 are ahead; position is a lower bound.' }),
@@ -144,7 +178,13 @@ export const RenewedLease = z.object({
 });
 export type RenewedLease = z.infer<typeof RenewedLease>;
 
-export const ReleaseAnswer = z.object({ released: z.boolean(), reason: z.string().optional() });
+/** `state`: where the claim is now. `due_at`: until when it is delayed. */
+export const ReleaseAnswer = z.object({
+  released: z.boolean(),
+  reason: z.string().optional(),
+  state: z.enum(['released', 'waiting', 'delayed', 'dead']).optional(),
+  due_at: Instant.optional(),
+});
 export type ReleaseAnswer = z.infer<typeof ReleaseAnswer>;
 
 export type ClaimView = HeldClaim | WaitingClaim | EndedClaim;

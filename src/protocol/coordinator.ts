@@ -10,10 +10,30 @@ import type {
   RenewedLease,
   WaitingClaim,
 } from './claims.ts';
-import type { ClaimId, FencingToken, QueueName } from './ids.ts';
+import type {
+  BlockedPage,
+  DeadLetter,
+  DeadLettersBody,
+  PurgeAnswer,
+  RedriveAnswer,
+  UnblockAnswer,
+} from './dead-letters.ts';
+import type { ClaimId, FencingToken, HolderId, QueueName } from './ids.ts';
+import type { JsonText } from './json-text.ts';
 import type { EventPage, EventsRequest } from './events.ts';
 import type { OrchestratorView } from './orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './queues.ts';
+import type {
+  EnqueueBody,
+  LeaseEnding,
+  LeaseEnded,
+  OperatorBody,
+  QueuedRun,
+  RenewHeldAnswer,
+  RenewHeldBody,
+  TakeBody,
+  TakenRun,
+} from './runs.ts';
 
 /**
  * How one call arrived. `receivedAtMs` is on the replica's monotonic clock. `signal` aborts when the client hangs up, and,
@@ -24,6 +44,20 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** The caller may read only: its asking does not count as the client of the claim being heard. */
   readonly onlyLooks?: boolean;
+}
+
+/** A payload goes through the service as the text it came as. */
+export type EnqueueRequest = Omit<EnqueueBody, 'payload'> & { readonly payload: JsonText | undefined };
+export type TakenRunWithText = Omit<TakenRun, 'payload'> & { readonly payload: JsonText };
+export type DeadLetterWithText = Omit<DeadLetter, 'payload'> & { readonly payload: JsonText };
+
+/** A page of what belongs to several queues. */
+export interface PageRequest {
+  readonly queue: QueueName | undefined;
+  /** '' = of all queues. */
+  readonly prefix: string;
+  readonly cursor: string;
+  readonly limit: number;
 }
 
 /**
@@ -37,6 +71,27 @@ export interface Coordinator {
   release(queue: QueueName, claimId: ClaimId, body: ReleaseBody, context: CallContext): Promise<ReleaseAnswer>;
   cancel(queue: QueueName, claimId: ClaimId, context: CallContext): Promise<HeldClaim | EndedClaim>;
   break(queue: QueueName, claimId: ClaimId, body: BreakBody, context: CallContext): Promise<EndedClaim>;
+  /** `created` false: a claim of this id is there already, or is remembered; this is how it stands. */
+  enqueue(
+    queue: QueueName,
+    request: EnqueueRequest,
+    context: CallContext,
+  ): Promise<{ readonly created: boolean; readonly claim: QueuedRun | ClaimView }>;
+  take(body: TakeBody, context: CallContext): Promise<{ readonly claims: readonly TakenRunWithText[] }>;
+  /** `prefix`: without a list of claims only those of queues whose name begins so. */
+  renewHeld(holder: HolderId, body: RenewHeldBody, prefix: string, context: CallContext): Promise<RenewHeldAnswer>;
+  releaseHeld(claims: readonly LeaseEnding[]): Promise<{ readonly results: readonly LeaseEnded[] }>;
+  listDeadLetters(
+    page: PageRequest,
+  ): Promise<{ readonly dead_letters: readonly DeadLetterWithText[]; readonly next_cursor: string | null }>;
+  redriveDeadLetters(queue: QueueName, body: DeadLettersBody): Promise<RedriveAnswer>;
+  purgeDeadLetters(queue: QueueName, body: DeadLettersBody): Promise<PurgeAnswer>;
+  listBlocked(page: Omit<PageRequest, 'queue'>): Promise<BlockedPage>;
+  unblockQueue(queue: QueueName, body: OperatorBody): Promise<UnblockAnswer>;
+  /** Throws 409 `not_retryable` unless the run is delayed or dead. */
+  retryRun(queue: QueueName, claimId: ClaimId, body: OperatorBody): Promise<QueuedRun>;
+  /** Throws 409 `not_blocking` unless the run stops its line. */
+  skipRun(queue: QueueName, claimId: ClaimId, body: OperatorBody): Promise<EndedClaim>;
   configureQueue(
     queue: QueueName,
     change: QueueSettingsChange,

@@ -1,9 +1,15 @@
 import { z } from 'zod';
-import { TtlMs } from './claims.ts';
+import { DelayMs, TtlMs } from './claims.ts';
 import { QueueName } from './ids.ts';
+import { MaxAgeMs, MaxAttempts } from './runs.ts';
 
 /** The max_ttl_ms of a queue made on first use: the default of its column. */
 export const newQueueMaxTtlMs = 300_000;
+
+export const OnFailure = z.enum(['wait', 'step_around', 'stop']).meta({
+  description:
+    'What a retried run means for those behind it. wait: they wait for it. step_around: they go on. stop: they wait, and a run that dies or fails blocks the line until an operator acts. null: wait at a limit of 1, else step_around.',
+});
 
 /** PUT keeps the value of absent fields; null where it is allowed means none. */
 export const QueueSettings = z.strictObject({
@@ -34,6 +40,21 @@ export const QueueSettings = z.strictObject({
     .min(1000)
     .max(604_800_000)
     .meta({ description: 'How long an ended claim id answers claim_ended before it counts as new.' }),
+  max_runs: z
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .nullable()
+    .meta({ description: 'Most runs in line and delayed; null = no bound.' }),
+  max_attempts: MaxAttempts,
+  max_age_ms: MaxAgeMs.nullable(),
+  retry_delay_ms: z
+    .int()
+    .min(0)
+    .max(86_400_000)
+    .meta({ description: 'The first backoff of a retry; it doubles per attempt, jittered to 50 to 100 %.' }),
+  retry_delay_max_ms: DelayMs.meta({ description: 'The longest backoff.' }),
+  on_failure: OnFailure.nullable(),
 });
 export const QueueSettingsChange = QueueSettings.partial();
 export type QueueSettingsChange = z.infer<typeof QueueSettingsChange>;
@@ -44,7 +65,11 @@ export const QueueSummary = z.object({
   queue: QueueName,
   ...QueueSettings.shape,
   held: z.int().meta({ description: 'Places taken, leases that ran out and are not ended yet included.' }),
-  waiting: z.int(),
+  waiting: z.int().meta({ description: 'Claims and runs in line.' }),
+  runs: z.int().meta({ description: 'Those in line that are runs.' }),
+  delayed: z.int().meta({ description: 'Not in line yet: enqueued or retried for later.' }),
+  blocked: z.boolean().meta({ description: 'A retried or stopped run keeps others waiting.' }),
+  dead_letters: z.int(),
   draining: z.int().meta({ description: 'Holders above the limit; they finish, nobody new is granted meanwhile.' }),
   oldest_wait_ms: z.int().nullable(),
   version: z.int(),
