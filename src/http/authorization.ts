@@ -25,9 +25,17 @@ function authorizationOf(request: FastifyRequest): string | undefined {
   return request.headers.authorization;
 }
 
+function onlyFor(queuePrefix: string): SignalboxError {
+  return new SignalboxError('forbidden', {
+    detail: `This token is only for queues whose names begin with ${queuePrefix}`,
+    extra: { queue_prefix: queuePrefix },
+  });
+}
+
 /**
- * Who makes this call, if they may make it; decided before anything of the body is read. Throws 401 `unauthenticated`,
- * 403 `forbidden`, 400, and 503 while the tokens are not known. It looks at names only, never at what exists.
+ * Who makes this call, if they may make it; decided before anything of the body is read, but for names in the body, which
+ * `authoriseBody` looks at. Throws 401 `unauthenticated`, 403 `forbidden`, 400, and 503 while the tokens are not known. It
+ * looks at names only, never at what exists.
  */
 export function authorise(request: FastifyRequest, gatekeeper: Gatekeeper): Caller | undefined {
   const needs = request.routeOptions.config.operation?.needs;
@@ -41,20 +49,28 @@ export function authorise(request: FastifyRequest, gatekeeper: Gatekeeper): Call
       detail: `This call needs a token of scope ${needs.scope}; this one has scope ${caller.scope}.`,
       extra: { required_scope: needs.scope },
     });
-  if (caller.queuePrefix === '' || needs.queues === 'listed') return caller;
-  const prefix = { queue_prefix: caller.queuePrefix };
+  if (caller.queuePrefix === '' || needs.queues === 'listed' || typeof needs.queues === 'object') return caller;
   if (needs.queues === 'all')
     throw new SignalboxError('forbidden', {
       detail: `This call is about all queues; this token is only for those whose names begin with ${caller.queuePrefix}`,
-      extra: prefix,
+      extra: { queue_prefix: caller.queuePrefix },
     });
   const { queue } = request.params as { queue?: string };
-  if (queue?.startsWith(caller.queuePrefix) !== true)
-    throw new SignalboxError('forbidden', {
-      detail: `This token is only for queues whose names begin with ${caller.queuePrefix}`,
-      extra: prefix,
-    });
+  if (queue?.startsWith(caller.queuePrefix) !== true) throw onlyFor(caller.queuePrefix);
   return caller;
+}
+
+/**
+ * Whether the caller may name the queues of this valid body: 403 `forbidden` if any of them is not theirs. A prefix that
+ * is wider than the token's is refused, not narrowed: a worker that believes it serves all queues must know that it does
+ * not.
+ */
+export function authoriseBody({ caller, body, routeOptions }: FastifyRequest): void {
+  const needs = routeOptions.config.operation?.needs;
+  if (typeof needs !== 'object' || typeof needs.queues !== 'object') return;
+  if (caller === undefined) throw new SignalboxError('forbidden');
+  const { queuePrefix } = caller;
+  if (!needs.queues.names(body).every((name) => name.startsWith(queuePrefix))) throw onlyFor(queuePrefix);
 }
 
 /** What a caller sees of a list of names that begin with `asked`: the narrower of both, undefined = nothing. */
@@ -62,4 +78,14 @@ export function visiblePrefix(caller: Caller | undefined, asked: string): string
   const allowed = caller?.queuePrefix ?? '';
   if (asked.startsWith(allowed)) return asked;
   return allowed.startsWith(asked) ? allowed : undefined;
+}
+
+/** Which of the queues asked for, one by name or those that begin so, a caller sees; undefined = none of them. */
+export function visibleQueues<Name extends string>(
+  caller: Caller | undefined,
+  { queue, prefix }: { queue: Name | undefined; prefix: string },
+): { queue: Name | undefined; prefix: string } | undefined {
+  const visible = visiblePrefix(caller, queue ?? prefix);
+  if (visible === undefined || (queue !== undefined && visible !== queue)) return undefined;
+  return { queue, prefix: visible };
 }

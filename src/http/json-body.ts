@@ -31,6 +31,11 @@ function countFields(value: unknown): number {
   return fields;
 }
 
+/** A byte order mark is let pass by the parser, and belongs to no value. */
+function withoutMark(text: string): string {
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+}
+
 function invalidJson(detail: string): SignalboxError {
   return new SignalboxError('invalid_json', { detail });
 }
@@ -52,10 +57,11 @@ export function readJsonBodies(app: FastifyInstance): void {
     if (request.routeOptions.schema?.body === undefined)
       throw new SignalboxError('invalid_request', { detail: 'This call takes no body.' });
     if (!isUtf8(bytes)) throw invalidJson('The body is not UTF-8.');
-    const text = bytes.toString('utf8');
+    const text = withoutMark(bytes.toString('utf8'));
     const { fields, depth } = outline(text);
     if (depth > depthMax) throw invalidJson(`The body nests deeper than ${depthMax}.`);
     void parse(request, text, (error, value: unknown) => {
+      if (request.routeOptions.config.operation?.keepsBodyText === true) request.bodyText = text;
       const isAmbiguous = error === null && countFields(value) !== fields;
       done(isAmbiguous ? invalidJson('An object of the body names the same field twice.') : error, value);
     });

@@ -1,3 +1,5 @@
+import { payloadBytesMax } from '../protocol/runs.ts';
+
 /** Every bound the HTTP side keeps. All are numbers with their unit last; `defaultHttpLimits` says why each is what it is. */
 export interface HttpLimits {
   readonly bodyBytesMax: number;
@@ -16,6 +18,19 @@ export interface HttpLimits {
   readonly drainTimeoutMs: number;
 }
 
+/**
+ * What the body limit is at least for calls whose bodies may be long by their schemas; all others have `bodyBytesMax` as
+ * configured.
+ */
+export const bodyBytesAtLeast = {
+  /** A largest payload and as much besides as any other body. */
+  enqueue: payloadBytesMax + 65_536,
+  /** 1000 leases with the longest names, or 1000 endings with 500 bytes each of what went wrong. */
+  leases: 1_048_576,
+  /** 1000 claim ids of 200 characters. */
+  claimIds: 262_144,
+} as const;
+
 export const defaultHttpLimits: HttpLimits = {
   // Four times the largest acquire: 8192 bytes of metadata and 32 labels of 263 characters, escaped.
   bodyBytesMax: 65_536,
@@ -26,7 +41,7 @@ export const defaultHttpLimits: HttpLimits = {
   connectionsMax: 10_000,
   // A long-poll is silent for 60 s; half as much again before we call a connection dead.
   connectionTimeoutMs: 90_000,
-  // 64 KiB in 30 s is slower than any client worth a socket.
+  // The largest body in 30 s, 1 MiB, is slower than any client worth a socket.
   requestTimeoutMs: 30_000,
   headersTimeoutMs: 10_000,
   // Longer than the 60 s most load balancers keep a connection, so that they close first and never meet a reset.

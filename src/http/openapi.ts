@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import * as claims from '../protocol/claims.ts';
+import * as deadLetters from '../protocol/dead-letters.ts';
 import { type ErrorCode, errorCatalogue } from '../protocol/errors.ts';
 import { OrchestratorView } from '../protocol/orchestrator.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
+import * as runs from '../protocol/runs.ts';
 import type { Operation } from './operation.ts';
 import { ProblemDocument, problemMediaType } from './problem.ts';
 
@@ -37,6 +39,12 @@ const bodies = {
   RenewBody: claims.RenewBody,
   ReleaseBody: claims.ReleaseBody,
   BreakBody: claims.BreakBody,
+  EnqueueBody: runs.EnqueueBody,
+  TakeBody: runs.TakeBody,
+  RenewHeldBody: runs.RenewHeldBody,
+  ReleaseHeldBody: runs.ReleaseHeldBody,
+  OperatorBody: runs.OperatorBody,
+  DeadLettersBody: deadLetters.DeadLettersBody,
   QueueSettingsChange,
 };
 const answers = {
@@ -45,6 +53,12 @@ const answers = {
   EndedClaim: claims.EndedClaim,
   RenewedLease: claims.RenewedLease,
   ReleaseAnswer: claims.ReleaseAnswer,
+  QueuedRun: runs.QueuedRun,
+  TakeAnswer: runs.TakeAnswer,
+  RenewHeldAnswer: runs.RenewHeldAnswer,
+  ReleaseHeldAnswer: runs.ReleaseHeldAnswer,
+  DeadLetterPage: deadLetters.DeadLetterPage,
+  BlockedPage: deadLetters.BlockedPage,
   QueueDetail,
   QueuePage,
   TokenCheck,
@@ -136,6 +150,8 @@ function problems(codes: readonly ErrorCode[]): Record<string, Json> {
   );
 }
 
+const successDescriptions: Readonly<Record<string, string>> = { 201: 'Put into line', 202: 'Waiting in line' };
+
 function successes({ operation, schema }: DocumentedRoute): Record<string, Json> {
   if (operation.textMediaType !== undefined)
     return { 200: { description: 'OK', content: { [operation.textMediaType]: { schema: { type: 'string' } } } } };
@@ -143,7 +159,7 @@ function successes({ operation, schema }: DocumentedRoute): Record<string, Json>
     Object.entries(schema.response ?? {}).map(([status, answer]) => [
       status,
       {
-        description: status === '202' ? 'Waiting in line' : 'OK',
+        description: successDescriptions[status] ?? 'OK',
         content: { 'application/json': { schema: reference(answer, 'output') } },
       },
     ]),

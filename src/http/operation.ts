@@ -6,26 +6,48 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
 import type { Caller, Scope } from '../protocol/access.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 
+/** Which queues, or prefixes of their names, a valid body is about. Made by `namedInBody`. */
+export interface NamesInBody {
+  readonly schema: z.ZodType;
+  readonly names: (body: unknown) => readonly string[];
+}
+
+/**
+ * For `needs.queues`: the queues are named in a body of this schema, and this finds all of them. There is no way to say
+ * that queues are in the body without saying where, and every call is checked with it before its handler runs.
+ */
+export function namedInBody<Body extends z.ZodType>(
+  schema: Body,
+  names: (body: z.output<Body>) => readonly string[],
+): NamesInBody {
+  // A route can only be registered with the schema its names are read from.
+  return { schema, names: (body) => names(body as z.output<Body>) };
+}
+
 /**
  * What a caller must show. `queues`: `named` = the queue in the path must begin with the token's prefix; `listed` = the
- * answer shows only such queues; `all` = it is about all of them, so the token must have no prefix.
+ * answer shows only such queues; `all` = it is about all of them, so the token must have no prefix; `namedInBody(…)` =
+ * every name in the body must begin with the token's prefix.
  */
-export type Needs = 'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' };
+export type Needs = 'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' | NamesInBody };
 
 /** What is to be known about a route beyond its schemas. A route without one cannot be registered. */
 export interface Operation {
   /** One of our verbs; the operationId. */
   readonly id: string;
   readonly summary: string;
-  readonly tag: 'claims' | 'queues' | 'orchestrator' | 'service';
+  readonly tag: 'claims' | 'runs' | 'queues' | 'orchestrator' | 'service';
   readonly needs: Needs;
   /** Codes this call may answer with, apart from those of every call and of every call with a body. */
   readonly errors: readonly ErrorCode[];
   /** The body may be left out. */
   readonly bodyIsOptional?: boolean;
+  /** The handler needs the source text of the body, in `request.bodyText`. */
+  readonly keepsBodyText?: boolean;
   /** The call honours If-Match. */
   readonly ifMatch?: boolean;
   /** Answers with text of this type in place of JSON. */
@@ -62,6 +84,8 @@ declare module 'fastify' {
     problemCode: string | undefined;
     /** The summary of this request has been written. */
     isSummarised: boolean;
+    /** The JSON text `body` was made from, for operations that keep it. */
+    bodyText: string | undefined;
     /** Who calls; undefined for calls that need no token, and until that is decided. */
     caller: Caller | undefined;
   }

@@ -32,8 +32,9 @@ export const MaxAgeMs = z
   .min(1000)
   .max(delayMsMax)
   .meta({ description: 'A run not ended so long after its enqueue is dead.' });
+// Not z.json(): nobody here looks into a payload, and a number too large for JavaScript is a good one too.
 export const Payload = z
-  .json()
+  .unknown()
   .meta({ description: `Any JSON value up to ${payloadBytesMax} bytes; the taker gets it byte for byte.` });
 
 export const EnqueueBody = z.strictObject({

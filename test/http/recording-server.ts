@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import type { Caller } from '../../src/protocol/access.ts';
 import type { CallContext, Coordinator, Health } from '../../src/protocol/coordinator.ts';
 import { type HttpLimits, defaultHttpLimits } from '../../src/http/limits.ts';
 import { type HttpServer, buildHttpServer } from '../../src/http/server.ts';
@@ -34,6 +35,18 @@ const verbs = [
   'deleteQueue',
   'checkToken',
   'orchestrator',
+  'readEvents',
+  'enqueue',
+  'take',
+  'renewHeld',
+  'releaseHeld',
+  'listDeadLetters',
+  'redriveDeadLetters',
+  'purgeDeadLetters',
+  'listBlocked',
+  'unblockQueue',
+  'retryRun',
+  'skipRun',
 ] as const satisfies readonly (keyof Coordinator)[];
 
 /**
@@ -41,7 +54,13 @@ const verbs = [
  * HTTP side alone; what coordination does is tested with the real one.
  */
 export function recordingServer(
-  options: { answers?: Answers; limits?: Partial<HttpLimits>; health?: Partial<Health> } = {},
+  options: {
+    answers?: Answers;
+    limits?: Partial<HttpLimits>;
+    health?: Partial<Health>;
+    /** Who every request is from; anybody, if not said. */
+    caller?: Partial<Caller>;
+  } = {},
 ): RecordingServer {
   const calls: RecordedCall[] = [];
   const lines: Record<string, unknown>[] = [];
@@ -61,7 +80,9 @@ export function recordingServer(
       ...options.health,
     },
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
-    gatekeeper: { identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '' }) },
+    gatekeeper: {
+      identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '', ...options.caller }),
+    },
     log: pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[0]) }),
     clock: systemClock,
     limits: { ...defaultHttpLimits, ...options.limits },

@@ -2,18 +2,15 @@ import { z } from 'zod';
 import { QueuePrefix } from '../../protocol/access.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
 import { SignalboxError } from '../../protocol/errors.ts';
-import { FencingToken, type QueueName, plainText } from '../../protocol/ids.ts';
+import { FencingToken, type QueueName } from '../../protocol/ids.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../../protocol/queues.ts';
 import { visiblePrefix } from '../authorization.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
-import { Flag, NoQuery, QueueParams, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
+import { Cursor, Flag, NoQuery, QueueParams, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
 
 const ListQuery = z.strictObject({
   prefix: QueuePrefix.default('').meta({ description: 'Only queues whose name begins so.' }),
-  cursor: z
-    .union([z.literal(''), plainText(1000)])
-    .default('')
-    .meta({ description: 'next_cursor of the page before.' }),
+  cursor: Cursor,
   limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Queues on a page.' }),
 });
 const DeleteQuery = z.strictObject({
