@@ -6,8 +6,9 @@ import { type Clock, systemClock } from '../runtime/clock.ts';
 import { processIdentity } from '../runtime/ids.ts';
 import { isAborted, Pause } from '../runtime/pause.ts';
 import { isTransient } from './answer.ts';
-import type { AcquireRequest, Mode, SignalboxClient } from './client.ts';
+import type { SignalboxClient } from './client.ts';
 import { leaseWindow, type LeaseWindow } from './lease-window.ts';
+import type { AcquireRequest, Mode } from './requests.ts';
 
 export interface AcquireLeaseOptions {
   readonly queue: string;

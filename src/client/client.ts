@@ -1,8 +1,29 @@
 import { randomUUID } from 'node:crypto';
-import type { EndedClaim, HeldClaim, ReleaseAnswer, RenewedLease, WaitingClaim } from '../protocol/claims.ts';
+import type {
+  ClaimView,
+  EndedClaim,
+  HeldClaim,
+  ReleaseAnswer,
+  RenewedLease,
+  WaitingClaim,
+} from '../protocol/claims.ts';
+import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
-import { type CallOptions, HttpCalls, type RetryOptions } from './http-calls.ts';
+import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
+import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
+import { claimPath, holderPath, queuePath, withQuery } from './paths.ts';
+import type {
+  AcquireRequest,
+  DeadLettersRequest,
+  Ending,
+  EnqueueRequest,
+  LeaseEnding,
+  LeaseKey,
+  OperatorRequest,
+  PageRequest,
+  TakeRequest,
+} from './requests.ts';
 
 export interface SignalboxClientOptions {
   /** Of any replica or of a balancer in front of them; may have a path. */
@@ -15,23 +36,10 @@ export interface SignalboxClientOptions {
   readonly retry?: Partial<RetryOptions>;
 }
 
-export type Mode = 'wait' | 'skip_if_busy' | 'latest_only';
-export type Outcome = 'success' | 'failure' | 'cancelled';
-
-/** Bodies as in the HTTP interface. */
-export interface AcquireRequest {
-  readonly holder: string;
-  readonly claim_id?: string | undefined;
-  readonly priority?: number | undefined;
-  readonly ttl_ms?: number | undefined;
-  readonly wait_ms?: number | undefined;
-  readonly mode?: Mode | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+export interface DeadLetterPage {
+  readonly dead_letters: readonly DeadLetter[];
+  readonly next_cursor: string | null;
 }
-
-/** What names one grant. */
-export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
 
 /**
  * The HTTP interface, typed: one method a call, answers as they come (snake_case, durations in ms). Problem documents are
@@ -78,10 +86,21 @@ export class SignalboxClient {
     return (await this.#onLease(lease, 'renew', { ttl_ms: ttlMs }, callOptions)) as RenewedLease;
   }
 
-  /** Gives the place back. A lease that is already over answers `released: false` with the reason. */
-  async release(lease: LeaseKey, options: CallOptions & { readonly outcome?: Outcome } = {}): Promise<ReleaseAnswer> {
-    const { outcome, ...callOptions } = options;
-    return (await this.#onLease(lease, 'release', { outcome }, callOptions)) as ReleaseAnswer;
+  /**
+   * Gives the place back. A lease that is already over answers `released: false` with the reason. With outcome `retry` the
+   * claim is in line again, at its old place, after `retryAfterMs` (absent: the queue's backoff).
+   */
+  async release(
+    lease: LeaseKey,
+    options: CallOptions & {
+      readonly outcome?: Ending['outcome'];
+      readonly retryAfterMs?: number | undefined;
+      readonly error?: string | undefined;
+    } = {},
+  ): Promise<ReleaseAnswer> {
+    const { outcome, retryAfterMs, error, ...callOptions } = options;
+    const ending = { outcome, retry_after_ms: retryAfterMs, error } satisfies Ending;
+    return (await this.#onLease(lease, 'release', ending, callOptions)) as ReleaseAnswer;
   }
 
   /** A waiting claim ends; the holder of a held one is asked to release it. */
@@ -99,6 +118,105 @@ export class SignalboxClient {
   ): Promise<EndedClaim> {
     const call = { method: 'POST', path: `${claimPath(queue, claimId)}/break`, body } as const;
     return (await this.#calls.send(call, options)) as EndedClaim;
+  }
+
+  /**
+   * Puts a run into the line. A claim id is made here if there is none, so a retry is the same run. `created` false: the id
+   * is there already, perhaps by an attempt of this very call that got no answer; `claim` is how it stands.
+   */
+  async enqueue(
+    queue: string,
+    body: EnqueueRequest = {},
+    options?: CallOptions,
+  ): Promise<{ readonly created: boolean; readonly claim: QueuedRun | ClaimView }> {
+    const call = {
+      method: 'POST',
+      path: `${queuePath(queue)}/enqueue`,
+      body: { ...body, claim_id: body.claim_id ?? randomUUID() },
+    } as const;
+    const { status, body: claim } = await this.#calls.exchange(call, options);
+    return { created: status === 201, claim: claim as QueuedRun | ClaimView };
+  }
+
+  /**
+   * Takes up to `max` runs; each is held by `holder` from then on, with its payload. A request id is made here if there is
+   * none, so a retry answers with the same runs, those that are still held.
+   */
+  async take(body: TakeRequest, options?: CallOptions): Promise<readonly TakenRun[]> {
+    const call = {
+      method: 'POST',
+      path: 'v1/take',
+      body: { ...body, request_id: body.request_id ?? randomUUID() },
+      waitMs: body.wait_ms ?? 0,
+    } as const;
+    return ((await this.#calls.send(call, options)) as { readonly claims: readonly TakenRun[] }).claims;
+  }
+
+  /** Renews these leases of runs, or all the holder has taken, in one call. */
+  async renewHeld(
+    holder: string,
+    leases?: readonly LeaseKey[],
+    options: CallOptions & { readonly ttlMs?: number } = {},
+  ): Promise<RenewHeldAnswer> {
+    const { ttlMs, ...callOptions } = options;
+    const body = { claims: leases?.map(keyOf), ttl_ms: ttlMs };
+    const call = { method: 'POST', path: `${holderPath(holder)}/renew`, body } as const;
+    return (await this.#calls.send(call, callOptions)) as RenewHeldAnswer;
+  }
+
+  /** Ends several leases in one call; the results are in the same order. */
+  async releaseHeld(
+    holder: string,
+    endings: readonly LeaseEnding[],
+    options?: CallOptions,
+  ): Promise<ReleaseHeldAnswer['results']> {
+    const claims = endings.map((ending) => {
+      const { outcome, retry_after_ms, error } = ending;
+      return { ...keyOf(ending), outcome, retry_after_ms, error };
+    });
+    const call = { method: 'POST', path: `${holderPath(holder)}/release`, body: { claims } } as const;
+    return ((await this.#calls.send(call, options)) as ReleaseHeldAnswer).results;
+  }
+
+  /** One page of dead letters, by queue and then by the time they died: of one queue, of a prefix, or of all. */
+  async listDeadLetters(
+    options: CallOptions & PageRequest & { readonly queue?: string | undefined } = {},
+  ): Promise<DeadLetterPage> {
+    const { queue, prefix, cursor, limit, ...callOptions } = options;
+    const path = withQuery('v1/dead-letters', { queue, prefix, cursor, limit });
+    return (await this.#calls.send({ method: 'GET', path }, callOptions)) as DeadLetterPage;
+  }
+
+  /** Puts dead letters back into the line, at their old places. Sent once: a repeat would not find them. */
+  async redriveDeadLetters(queue: string, body: DeadLettersRequest, options?: CallOptions): Promise<RedriveAnswer> {
+    return (await this.#once(`${queuePath(queue)}/dead-letters/redrive`, body, options)) as RedriveAnswer;
+  }
+
+  /** Deletes dead letters for good. Sent once: a repeat would not find them, or, with `all`, find newer ones. */
+  async purgeDeadLetters(queue: string, body: DeadLettersRequest, options?: CallOptions): Promise<PurgeAnswer> {
+    return (await this.#once(`${queuePath(queue)}/dead-letters/purge`, body, options)) as PurgeAnswer;
+  }
+
+  /** One page of queues whose lines wait for a retried or stopped run, and for which. */
+  async listBlocked(options: CallOptions & PageRequest = {}): Promise<BlockedPage> {
+    const { prefix, cursor, limit, ...callOptions } = options;
+    const path = withQuery('v1/blocked', { prefix, cursor, limit });
+    return (await this.#calls.send({ method: 'GET', path }, callOptions)) as BlockedPage;
+  }
+
+  /** What blocks the line stays where it is, but blocks no more. Sent once: a repeat would find nothing, or others. */
+  async unblockQueue(queue: string, body: OperatorRequest, options?: CallOptions): Promise<UnblockAnswer> {
+    return (await this.#once(`${queuePath(queue)}/unblock`, body, options)) as UnblockAnswer;
+  }
+
+  /** A delayed run is due now, a dead letter is back in line. Sent once: a repeat would be `not_retryable`. */
+  async retryRun(queue: string, claimId: string, body: OperatorRequest, options?: CallOptions): Promise<QueuedRun> {
+    return (await this.#once(`${claimPath(queue, claimId)}/retry`, body, options)) as QueuedRun;
+  }
+
+  /** The run blocks its line no more and is a dead letter. Sent once: a repeat would be `not_blocking`. */
+  async skipRun(queue: string, claimId: string, body: OperatorRequest, options?: CallOptions): Promise<EndedClaim> {
+    return (await this.#once(`${claimPath(queue, claimId)}/skip`, body, options)) as EndedClaim;
   }
 
   /** Makes a queue or changes its settings. With `ifVersion` it is sent once only: a repeat would meet its own change. */
@@ -150,18 +268,19 @@ export class SignalboxClient {
     await this.#calls.send({ method: 'GET', path: 'readyz', isIdempotent: false }, options);
   }
 
+  #once(path: string, body: object, options: CallOptions | undefined): Promise<unknown> {
+    return this.#calls.send({ method: 'POST', path, body, isIdempotent: false } satisfies HttpCall, options);
+  }
+
   #onLease(lease: LeaseKey, verb: 'renew' | 'release', body: object, options: CallOptions): Promise<unknown> {
     const path = `${claimPath(lease.queue, lease.claim_id)}/${verb}`;
     return this.#calls.send({ method: 'POST', path, body: { fencing_token: lease.fencing_token, ...body } }, options);
   }
 }
 
-function queuePath(queue: string): string {
-  return `v1/queues/${encodeURIComponent(queue)}`;
-}
-
-function claimPath(queue: string, claimId: string): string {
-  return `${queuePath(queue)}/claims/${encodeURIComponent(claimId)}`;
+/** The key alone: what is handed in may have the fields of a whole lease, and the service refuses those it does not know. */
+function keyOf({ queue, claim_id, fencing_token }: LeaseKey): LeaseKey {
+  return { queue, claim_id, fencing_token };
 }
 
 function onlyAtVersion(version: number | undefined): { headers?: Record<string, string>; isIdempotent?: false } {

@@ -40,6 +40,11 @@ export interface HttpCall {
   readonly isIdempotent?: boolean;
 }
 
+export interface GoodAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
 /** Sends calls, each attempt with its own time limit, and repeats what may be repeated. */
 export class HttpCalls {
   readonly #options: HttpCallsOptions;
@@ -59,12 +64,19 @@ export class HttpCalls {
   }
 
   /** The parsed body of the first good answer. Throws `SignalboxError`, `ServiceUnreachableError`, or the signal's reason. */
-  async send(call: HttpCall, options: CallOptions = {}): Promise<unknown> {
+  async send(call: HttpCall, options?: CallOptions): Promise<unknown> {
+    return (await this.exchange(call, options)).body;
+  }
+
+  /** As `send`, with the status of the answer. */
+  async exchange(call: HttpCall, options: CallOptions = {}): Promise<GoodAnswer> {
+    // Before anything is sent: what JSON cannot write is the caller's mistake, no failure of the service.
+    const text = call.body === undefined ? undefined : JSON.stringify(call.body);
     const retry = { ...this.#options.retry, ...options.retry };
     const attempts = call.isIdempotent === false ? 1 : retry.attempts;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#attempt(call, options);
+        return await this.#attempt(call, text, options);
       } catch (error) {
         options.signal?.throwIfAborted();
         if (!isTransient(error) || attempt + 1 >= attempts) throw error;
@@ -75,7 +87,11 @@ export class HttpCalls {
     }
   }
 
-  async #attempt({ method, path, body, headers, waitMs = 0 }: HttpCall, options: CallOptions): Promise<unknown> {
+  async #attempt(
+    { method, path, headers, waitMs = 0 }: HttpCall,
+    body: string | undefined,
+    options: CallOptions,
+  ): Promise<GoodAnswer> {
     const timeoutMs = (options.timeoutMs ?? this.#options.timeoutMs) + waitMs;
     const timeout = AbortSignal.timeout(timeoutMs);
     options.signal?.throwIfAborted();
@@ -91,9 +107,9 @@ export class HttpCalls {
           ...headers,
         },
         signal: options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body }),
       });
-      return await readAnswer(response);
+      return { status: response.status, body: await readAnswer(response) };
     } catch (error) {
       if (timeout.aborted) {
         throw new ServiceUnreachableError(`${this.#base.origin} did not answer within ${timeoutMs} ms`, {

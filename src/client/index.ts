@@ -8,16 +8,22 @@ export {
   withdrawClaim,
 } from './acquire-lease.ts';
 export { isTransient } from './answer.ts';
-export {
-  type AcquireRequest,
-  type LeaseKey,
-  type Mode,
-  type Outcome,
-  SignalboxClient,
-  type SignalboxClientOptions,
-} from './client.ts';
+export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
 export { LeaseLostError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
 export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
 export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';
 export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';
+export type {
+  AcquireRequest,
+  DeadLettersRequest,
+  Ending,
+  EnqueueRequest,
+  LeaseEnding,
+  LeaseKey,
+  Mode,
+  OperatorRequest,
+  Outcome,
+  PageRequest,
+  TakeRequest,
+} from './requests.ts';

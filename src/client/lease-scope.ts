@@ -1,7 +1,8 @@
 import { type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
-import type { Outcome, SignalboxClient } from './client.ts';
+import type { SignalboxClient } from './client.ts';
 import { LeaseLostError } from './errors.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import type { Outcome } from './requests.ts';
 
 /** The place was not to be had: `outcome` says why. */
 export class NotAcquiredError extends Error {

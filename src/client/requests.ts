@@ -1,0 +1,71 @@
+import type { HeldClaim } from '../protocol/claims.ts';
+
+/** What callers send, in the words of the HTTP interface: snake_case, names as plain strings. */
+
+export type Mode = 'wait' | 'skip_if_busy' | 'latest_only';
+/** `retry`: back into the line at its old place. */
+export type Outcome = 'success' | 'failure' | 'cancelled' | 'retry';
+
+export interface AcquireRequest {
+  readonly holder: string;
+  readonly claim_id?: string | undefined;
+  readonly priority?: number | undefined;
+  readonly ttl_ms?: number | undefined;
+  readonly wait_ms?: number | undefined;
+  readonly mode?: Mode | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface EnqueueRequest {
+  readonly claim_id?: string | undefined;
+  readonly priority?: number | undefined;
+  /** What JSON.stringify can write. */
+  readonly payload?: unknown;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly delay_ms?: number | undefined;
+  readonly max_attempts?: number | undefined;
+  readonly max_age_ms?: number | undefined;
+}
+
+/** Exactly one of `queue` and `prefix`; '' is the prefix of every queue. */
+export interface TakeRequest {
+  readonly holder: string;
+  readonly queue?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly max?: number | undefined;
+  readonly ttl_ms?: number | undefined;
+  readonly wait_ms?: number | undefined;
+  readonly request_id?: string | undefined;
+}
+
+/** What names one grant. */
+export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
+
+/** `retry_after_ms` goes with outcome `retry` only; without it the queue's backoff counts. */
+export interface Ending {
+  readonly outcome?: Outcome | undefined;
+  readonly retry_after_ms?: number | undefined;
+  /** For people; up to 4000 characters. */
+  readonly error?: string | undefined;
+}
+export type LeaseEnding = LeaseKey & Ending;
+
+/** Which dead letters of a queue, and who acts. */
+export type DeadLettersRequest =
+  | { readonly claim_ids: readonly string[]; readonly actor: string }
+  | { readonly all: true; readonly actor: string };
+
+/** Who acts, and why, for the audit. */
+export interface OperatorRequest {
+  readonly actor: string;
+  readonly reason?: string | undefined;
+}
+
+export interface PageRequest {
+  /** Of queues whose names begin so. */
+  readonly prefix?: string | undefined;
+  /** The `next_cursor` of the page before. */
+  readonly cursor?: string | undefined;
+  readonly limit?: number | undefined;
+}
