@@ -13,6 +13,123 @@ const post = (url: string, payload: string, headers: Record<string, string> = js
 const get = (url: string): InjectOptions => ({ method: 'GET', url });
 const nested = (depth: number) => `{"holder":"h","metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
 
+const lease = '{"queue":"q","claim_id":"c","fencing_token":1}';
+const thousandAndOne = (element: string) => `[${Array.from({ length: 1001 }, () => element).join(',')}]`;
+
+/** What is refused of the calls about runs: where to, and the bodies. */
+const runBodies: [path: string, bodies: string[]][] = [
+  [
+    '/v1/queues/q/enqueue',
+    [
+      '[]',
+      '{"holder":"h"}',
+      '{"payloads":1}',
+      '{"claim_id":""}',
+      '{"claim_id":".."}',
+      '{"claim_id":"a b"}',
+      '{"priority":1000001}',
+      '{"priority":0.5}',
+      '{"labels":{"a":1}}',
+      String.raw`{"labels":{"a":"\u0000"}}`,
+      '{"delay_ms":-1}',
+      '{"delay_ms":31536000001}',
+      '{"delay_ms":"5"}',
+      '{"max_attempts":0}',
+      '{"max_attempts":1001}',
+      '{"max_attempts":null}',
+      '{"max_age_ms":999}',
+      '{"max_age_ms":31536000001}',
+      '{"wait_ms":1}',
+    ],
+  ],
+  [
+    '/v1/take',
+    [
+      '{"queue":"q"}',
+      '{"holder":"h"}',
+      '{"holder":"","queue":"q"}',
+      '{"holder":"h","queue":"q","prefix":""}',
+      '{"holder":"h","queue":"q","prefix":"q"}',
+      '{"holder":"h","queue":""}',
+      '{"holder":"h","queue":["q"]}',
+      '{"holder":"h","prefix":"a b"}',
+      '{"holder":"h","prefix":null}',
+      '{"holder":"h","queue":"q","max":0}',
+      '{"holder":"h","queue":"q","max":1001}',
+      '{"holder":"h","queue":"q","ttl_ms":999}',
+      '{"holder":"h","queue":"q","ttl_ms":86400001}',
+      '{"holder":"h","queue":"q","wait_ms":60001}',
+      '{"holder":"h","queue":"q","request_id":""}',
+      '{"holder":"h","queue":"q","request_id":"a b"}',
+      '{"holder":"h","queue":"q","claim_id":"c"}',
+    ],
+  ],
+  [
+    '/v1/holders/h/renew',
+    [
+      '{"claims":[]}',
+      '{"claims":null}',
+      `{"claims":${thousandAndOne(lease)}}`,
+      '{"claims":[{"queue":"q","claim_id":"c"}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":0}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":1,"outcome":"success"}]}',
+      '{"ttl_ms":999}',
+      '{"holder":"h"}',
+    ],
+  ],
+  [
+    '/v1/holders/h/release',
+    [
+      '{}',
+      '{"claims":[]}',
+      `{"claims":${thousandAndOne(lease)}}`,
+      '{"claims":[{"queue":"..","claim_id":"c","fencing_token":1}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":1,"outcome":"done"}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":1,"retry_after_ms":0}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":1,"outcome":"failure","retry_after_ms":0}]}',
+      '{"claims":[{"queue":"q","claim_id":"c","fencing_token":1,"ttl_ms":1000}]}',
+    ],
+  ],
+  [
+    '/v1/queues/q/claims/c/release',
+    [
+      '{"fencing_token":1,"retry_after_ms":0}',
+      '{"fencing_token":1,"outcome":"success","retry_after_ms":0}',
+      '{"fencing_token":1,"outcome":"retry","retry_after_ms":-1}',
+      '{"fencing_token":1,"outcome":"retry","retry_after_ms":31536000001}',
+      `{"fencing_token":1,"error":"${'e'.repeat(4001)}"}`,
+      String.raw`{"fencing_token":1,"error":"\u0000"}`,
+      String.raw`{"fencing_token":1,"error":"\ud800"}`,
+    ],
+  ],
+  ...['redrive', 'purge'].map((verb): [string, string[]] => [
+    `/v1/queues/q/dead-letters/${verb}`,
+    [
+      '{"actor":"a"}',
+      '{"all":true}',
+      '{"claim_ids":["c"]}',
+      '{"all":false,"actor":"a"}',
+      '{"all":true,"claim_ids":["c"],"actor":"a"}',
+      '{"claim_ids":[],"actor":"a"}',
+      '{"claim_ids":["."],"actor":"a"}',
+      `{"claim_ids":${thousandAndOne('"c"')},"actor":"a"}`,
+      '{"all":true,"actor":"a","reason":"r"}',
+    ],
+  ]),
+  ...['unblock', 'claims/c/retry', 'claims/c/skip'].map((verb): [string, string[]] => [
+    `/v1/queues/q/${verb}`,
+    ['{}', '{"reason":"r"}', '{"actor":""}', '{"actor":"a","reason":""}', '{"actor":"a","force":true}'],
+  ]),
+];
+const runCalls = runBodies.flatMap(([path, bodies]) =>
+  bodies.map((body): [string, InjectOptions, number, string] => [
+    `${path} ${body.length > 100 ? `${body.slice(0, 100)}…` : body}`,
+    post(path, body),
+    400,
+    'invalid_request',
+  ]),
+);
+
 const refused: [title: string, request: InjectOptions, status: number, code: string][] = [
   ['text that is not JSON', post(acquire, '{"holder":'), 400, 'invalid_json'],
   ['bytes that are not UTF-8', { ...post(acquire, ''), payload: Buffer.from([0x22, 0xff, 0x22]) }, 400, 'invalid_json'],
@@ -80,12 +197,21 @@ const refused: [title: string, request: InjectOptions, status: number, code: str
   ],
   ['a limit of zero', get('/v1/queues?limit=0'), 400, 'invalid_request'],
   ['a limit of 1001', get('/v1/queues?limit=1001'), 400, 'invalid_request'],
+  ['a page of 101 dead letters', get('/v1/dead-letters?limit=101'), 400, 'invalid_request'],
+  ['dead letters of queue and prefix', get('/v1/dead-letters?queue=q&prefix=p'), 400, 'invalid_request'],
+  ['a page of 101 blocked queues', get('/v1/blocked?limit=101'), 400, 'invalid_request'],
+  ['blocked queues of one name', get('/v1/blocked?queue=q'), 400, 'invalid_request'],
+  ['a holder with a control character', post('/v1/holders/a%0Ab/renew', '{}'), 400, 'invalid_request'],
+  ['a holder of 201 characters', post(`/v1/holders/${'a'.repeat(201)}/renew`, '{}'), 400, 'invalid_request'],
+  ['a take without a body', { method: 'POST', url: '/v1/take' }, 400, 'invalid_request'],
+  ['a take by GET', get('/v1/take'), 405, 'method_not_allowed'],
   ['a number in hexadecimal', get('/v1/queues?limit=0x10'), 400, 'invalid_request'],
   ['an empty number', get('/v1/queues/q/claims/c?wait_ms='), 400, 'invalid_request'],
   ['a check without its token', get('/v1/queues/q/check?slot=1'), 400, 'invalid_request'],
   ['force that is neither true nor false', { method: 'DELETE', url: '/v1/queues/q?force=1' }, 400, 'invalid_request'],
   ['a URL above the limit', get(`/v1/queues?cursor=${'a'.repeat(9000)}`), 414, 'uri_too_long'],
   ['a name above the URL limit', get(`/v1/queues/${'a'.repeat(9000)}`), 414, 'uri_too_long'],
+  ...runCalls,
   ...['1', 'W/"1"', '"x"', '"1", "2"', ''].map((tag): [string, InjectOptions, number, string] => [
     `If-Match: ${tag}`,
     { method: 'PUT', url: '/v1/queues/q', payload: {}, headers: { 'if-match': tag } },

@@ -77,6 +77,9 @@ describe('the OpenAPI document', () => {
     const ids = operations.map(([, operation]) => operation.operationId);
     expect(new Set(ids).size).toBe(ids.length);
     expect(ids).toEqual(
+      expect.arrayContaining(['enqueue', 'take', 'renewHeld', 'releaseHeld', 'listDeadLetters', 'listBlocked']),
+    );
+    expect(ids).toEqual(
       expect.arrayContaining(['acquire', 'getClaim', 'renew', 'release', 'cancel', 'break', 'configureQueue']),
     );
   });
@@ -98,7 +101,9 @@ describe('the OpenAPI document', () => {
     expect(schemas['AcquireBody']).toMatchObject({ additionalProperties: false, required: ['holder'] });
     expect(schemas['QueueSettingsChange']).toMatchObject({ additionalProperties: false });
     expect(schemas['QueueSettingsChange']).not.toHaveProperty('required');
-    for (const name of ['HeldClaim', 'WaitingClaim', 'EndedClaim', 'QueueDetail', 'OrchestratorView'])
+    expect(schemas['EnqueueBody']).toMatchObject({ additionalProperties: false });
+    expect(schemas['TakeBody']).toMatchObject({ additionalProperties: false, required: ['holder'] });
+    for (const name of ['HeldClaim', 'WaitingClaim', 'EndedClaim', 'QueuedRun', 'QueueDetail', 'OrchestratorView'])
       walk(schemas[name], (node) => expect(node['additionalProperties'], name).not.toBe(false));
   });
 
@@ -111,6 +116,15 @@ describe('the OpenAPI document', () => {
       default: 0,
       description: expect.stringContaining('ms') as string,
     });
+    for (const [name, io] of [
+      ['EnqueueBody', schemas['EnqueueBody']],
+      ['TakenRun', ((schemas['TakeAnswer']?.['properties'] as Json)['claims'] as Json)['items'] as Json],
+      ['DeadLetter', ((schemas['DeadLetterPage']?.['properties'] as Json)['dead_letters'] as Json)['items'] as Json],
+    ] as const)
+      // No type: any JSON.
+      expect((io?.['properties'] as Json)['payload'], name).toEqual({
+        description: expect.stringContaining('262144 bytes') as string,
+      });
     expect(document.paths['/v1/queues/{queue}/claims/{claim_id}/cancel']?.['post']?.requestBody?.required).toBe(false);
     expect(document.paths['/v1/queues/{queue}/acquire']?.['post']?.requestBody?.required).toBe(true);
     const limit = document.paths['/v1/queues']?.['get']?.parameters.find(({ name }) => name === 'limit');

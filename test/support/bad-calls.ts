@@ -45,8 +45,13 @@ const badLabels = fc.oneof(
   fc.constant(Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`k${i}`, 'v']))),
 );
 const badMetadata = fc.constantFrom<unknown>(null, [], 'x', 1, { k: '\0' }, { k: '\ud800' }, { k: 'v'.repeat(8192) });
-const outcome = fc.oneof(badText(10), fc.constantFrom('retry', 'SUCCESS', 'dead'));
+const outcome = fc.oneof(badText(10), fc.constantFrom('SUCCESS', 'dead', 'waiting'));
 const badToken = fc.oneof(badNumber, fc.constant(0), fc.constant(null));
+const badErrorText = fc.oneof(
+  fc.boolean(),
+  fc.integer(),
+  fc.constantFrom<unknown>('a\0b', '\ud800', 'x'.repeat(4001), {}, null, ['x']),
+);
 const claim = '/v1/queues/busy/claims/held';
 
 /**
@@ -54,6 +59,23 @@ const claim = '/v1/queues/busy/claims/held';
  * ended one in queue `free`.
  */
 export function badCalls(token: () => number) {
+  const lease = () => ({ queue: 'busy', claim_id: 'held', fencing_token: token() });
+  // One that does not fit refuses the good ones before it too.
+  const badLeases = fc
+    .oneof(
+      fc.record({ queue: badName, claim_id: fc.constant('held'), fencing_token: fc.constant(1) }),
+      fc.record({ queue: fc.constant('busy'), claim_id: badName, fencing_token: fc.constant(1) }),
+      fc.record({ queue: fc.constant('busy'), claim_id: fc.constant('held'), fencing_token: badToken }),
+      fc.constantFrom<unknown>(null, 'held', {}, { queue: 'busy', claim_id: 'held', fencing_token: 1, also: 1 }),
+    )
+    .chain((bad) => fc.constantFrom<unknown>([bad], [lease(), bad], [bad, lease()], bad, []));
+  const badEndings = fc
+    .oneof(
+      outcome.map((value) => ({ outcome: value })),
+      badErrorText.map((error) => ({ error })),
+      fc.oneof(badNumber, fc.nat()).map((value) => ({ outcome: 'failure', retry_after_ms: value })),
+    )
+    .map((bad) => [lease(), { ...lease(), ...bad }]);
   const known: readonly Known[] = [
     {
       method: 'POST',
@@ -84,7 +106,8 @@ export function badCalls(token: () => number) {
       path: `${claim}/release`,
       body: () => ({ fencing_token: token(), outcome: 'success' }),
       required: ['fencing_token'],
-      bad: { fencing_token: badToken, outcome },
+      // Goes with outcome retry only, whatever its value.
+      bad: { fencing_token: badToken, outcome, error: badErrorText, retry_after_ms: fc.oneof(badNumber, fc.nat()) },
     },
     {
       method: 'POST',
@@ -111,6 +134,69 @@ export function badCalls(token: () => number) {
         max_hold_ms: fc.oneof(badNumber, fc.constant(2_592_000_001)),
       },
     },
+    {
+      method: 'POST',
+      path: '/v1/queues/free/enqueue',
+      body: () => ({ claim_id: 'new', priority: 1, payload: [1], labels: {}, delay_ms: 0, max_attempts: 3 }),
+      required: [],
+      bad: {
+        claim_id: badName,
+        priority: fc.oneof(fc.constantFrom(1_000_001, -1_000_001, 0.5, 2 ** 53), wrongType),
+        labels: badLabels,
+        delay_ms: badNumber,
+        max_attempts: fc.oneof(badNumber, fc.constantFrom(0, 1001, null)),
+        max_age_ms: fc.oneof(badNumber, fc.constantFrom(0, 999, null)),
+        wait_ms: fc.nat(),
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/take',
+      body: () => ({ holder: 't', queue: 'free', max: 2, ttl_ms: 2000, wait_ms: 0 }),
+      required: ['holder', 'queue'],
+      bad: {
+        holder: badText(200),
+        queue: badName,
+        // Beside a queue any prefix is one too many.
+        prefix: fc.oneof(badName, fc.constantFrom('', 'f')),
+        max: fc.oneof(badNumber, fc.constantFrom(0, 1001, null)),
+        ttl_ms: badNumber,
+        wait_ms: badNumber,
+        request_id: badName,
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/holders/h/renew',
+      body: () => ({ claims: [lease()], ttl_ms: 2000 }),
+      required: [],
+      bad: { claims: badLeases, ttl_ms: badNumber },
+    },
+    {
+      method: 'POST',
+      path: '/v1/holders/h/release',
+      body: () => ({ claims: [lease()] }),
+      required: ['claims'],
+      bad: { claims: fc.oneof(badLeases, badEndings) },
+    },
+    ...['redrive', 'purge'].map((verb) => ({
+      method: 'POST',
+      path: `/v1/queues/busy/dead-letters/${verb}`,
+      body: () => ({ claim_ids: ['held'], actor: 'a' }),
+      required: ['claim_ids', 'actor'],
+      bad: {
+        claim_ids: fc.oneof(wrongType, fc.constantFrom<unknown>([], ['.'], 'held', null)),
+        all: fc.boolean(),
+        actor: badText(200),
+      },
+    })),
+    ...['unblock', 'claims/waits/retry', 'claims/waits/skip'].map((verb) => ({
+      method: 'POST',
+      path: `/v1/queues/busy/${verb}`,
+      body: () => ({ actor: 'a', reason: 'r' }),
+      required: ['actor'],
+      bad: { actor: badText(200), reason: badText(1000) },
+    })),
     { method: 'POST', path: `${claim}/cancel`, body: () => ({}), required: [], bad: {} },
   ];
 
@@ -201,6 +287,11 @@ export function badCalls(token: () => number) {
         { method: 'POST', path: `${path}/renew`, body: JSON.stringify({ fencing_token: token() }) },
         { method: 'POST', path: `${path}/release`, body: JSON.stringify({ fencing_token: token() }) },
         { method: 'POST', path: `${path}/break`, body: '{"reason":"r","actor":"a"}' },
+        { method: 'POST', path: `${path}/retry`, body: '{"actor":"a"}' },
+        { method: 'POST', path: `${path}/skip`, body: '{"actor":"a"}' },
+        { method: 'POST', path: `/v1/queues/${bad}/enqueue`, body: '{}' },
+        { method: 'POST', path: `/v1/queues/${bad}/unblock`, body: '{"actor":"a"}' },
+        { method: 'POST', path: `/v1/queues/${bad}/dead-letters/redrive`, body: '{"all":true,"actor":"a"}' },
         { method: 'POST', path: `/v1/queues/${bad}/acquire`, body: '{"holder":"h"}' },
         { method: 'PUT', path: `/v1/queues/${bad}`, body: '{}' },
         { method: 'DELETE', path: `/v1/queues/${bad}?force=true` },
@@ -255,6 +346,15 @@ export function badCalls(token: () => number) {
         post(`/v1/queues/busy/claims/none-${wrong}/cancel`, {}),
         post(`/v1/queues/busy/claims/none-${wrong}/break`, { reason: 'r', actor: 'a' }),
         post(`/v1/queues/busy/claims/none-${wrong}/release`, { fencing_token: wrong }),
+        post(`/v1/queues/${queue}/claims/${claimId}/retry`, { actor: 'a' }),
+        post(`/v1/queues/${queue}/claims/${claimId}/skip`, { actor: 'a' }),
+        post(`/v1/queues/none/claims/${claimId}/retry`, { actor: 'a' }),
+        post(`/v1/queues/busy/claims/none-${wrong}/skip`, { actor: 'a' }),
+        post(`/v1/queues/${queue}/enqueue`, { claim_id: claimId }),
+        post(`/v1/queues/${queue}/enqueue`, { claim_id: `new-${wrong}`, payload: 'x'.repeat(262_143) }),
+        post('/v1/take', { holder: 't', queue: 'free', ttl_ms: 300_001 }),
+        post('/v1/queues/none/unblock', { actor: 'a' }),
+        post('/v1/queues/none/dead-letters/purge', { all: true, actor: 'a' }),
         { method: 'PUT', path: '/v1/queues/busy', body: '{"default_ttl_ms":400000,"paused":true}' },
         { method: 'DELETE', path: '/v1/queues/busy' },
         { method: 'DELETE', path: '/v1/queues/none?force=true' },

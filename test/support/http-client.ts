@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { HeldClaim, WaitingClaim } from '../../src/protocol/claims.ts';
+import type { EndedClaim, HeldClaim, ReleaseAnswer, WaitingClaim } from '../../src/protocol/claims.ts';
 import type { OrchestratorView } from '../../src/protocol/orchestrator.ts';
 import type { QueueDetail } from '../../src/protocol/queues.ts';
+import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../../src/protocol/runs.ts';
 
 /** A problem document. */
 export interface Problem {
@@ -29,6 +30,36 @@ export interface Acquire {
   readonly mode?: 'wait' | 'skip_if_busy' | 'latest_only';
   readonly priority?: number;
 }
+
+export interface Enqueue {
+  readonly claim_id?: string;
+  readonly priority?: number;
+  readonly payload?: unknown;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly delay_ms?: number;
+  readonly max_attempts?: number;
+  readonly max_age_ms?: number;
+}
+
+export interface Take {
+  readonly holder?: string;
+  readonly queue?: string;
+  readonly prefix?: string;
+  readonly max?: number;
+  readonly ttl_ms?: number;
+  readonly wait_ms?: number;
+  readonly request_id?: string;
+}
+
+/** What is said of a lease that is given back. */
+export interface Ending {
+  readonly outcome?: 'success' | 'failure' | 'cancelled' | 'retry';
+  readonly retry_after_ms?: number;
+  readonly error?: string;
+}
+
+/** A good answer or a problem; the status says which. */
+export type Answered<Body> = Reply<Partial<Body> & Partial<Problem>>;
 
 /** Either a live claim, an ended one, or a problem; the status says which. */
 export type ClaimReply = Reply<HeldClaim | WaitingClaim | Problem>;
@@ -85,9 +116,48 @@ export class TestClient {
     });
   }
 
-  release(lease: LeaseKey): Promise<Reply<{ released?: boolean } & Partial<Problem>>> {
+  release(lease: LeaseKey, ending: Ending = {}): Promise<Answered<ReleaseAnswer>> {
     return this.ask('POST', `${claimPath(lease.queue, lease.claim_id)}/release`, {
       fencing_token: lease.fencing_token,
+      ...ending,
+    });
+  }
+
+  enqueue(queue: string, body: Enqueue = {}): Promise<Reply<QueuedRun | HeldClaim | EndedClaim | Problem>> {
+    return this.ask('POST', `/v1/queues/${encodeURIComponent(queue)}/enqueue`, body);
+  }
+
+  take(body: Take, options?: AskOptions): Promise<Answered<{ claims: readonly TakenRun[] }>> {
+    return this.ask('POST', '/v1/take', { holder: anId('taker'), ...body }, options);
+  }
+
+  /** Takes one run and insists on it. */
+  async takeOne(body: Take): Promise<TakenRun> {
+    const reply = await this.take(body);
+    const [taken, ...more] = reply.body.claims ?? [];
+    if (taken !== undefined && more.length === 0) return taken;
+    throw new Error(`not one taken: ${reply.status} ${JSON.stringify(reply.body)}`);
+  }
+
+  renewHeld(
+    holder: string,
+    body: { readonly claims?: readonly LeaseKey[]; readonly ttl_ms?: number } = {},
+  ): Promise<Answered<RenewHeldAnswer>> {
+    const claims = body.claims?.map(leaseKey);
+    return this.ask('POST', `/v1/holders/${encodeURIComponent(holder)}/renew`, {
+      ...body,
+      ...(claims === undefined ? {} : { claims }),
+    });
+  }
+
+  releaseHeld(holder: string, claims: readonly (LeaseKey & Ending)[]): Promise<Answered<ReleaseHeldAnswer>> {
+    return this.ask('POST', `/v1/holders/${encodeURIComponent(holder)}/release`, {
+      claims: claims.map(({ outcome, retry_after_ms, error, ...lease }) => ({
+        ...leaseKey(lease),
+        ...(outcome === undefined ? {} : { outcome }),
+        ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
+        ...(error === undefined ? {} : { error }),
+      })),
     });
   }
 
@@ -117,6 +187,11 @@ export class TestClient {
 }
 
 export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
+
+/** Of a lease what names it. */
+export function leaseKey({ queue, claim_id, fencing_token }: LeaseKey): LeaseKey {
+  return { queue, claim_id, fencing_token };
+}
 
 /** The lease in a reply, or an error that shows what came instead. */
 export function held(reply: ClaimReply): HeldClaim {

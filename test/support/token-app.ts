@@ -131,14 +131,30 @@ export async function routesOf({ ask }: TokenApp): Promise<readonly KnownRoute[]
 /** A well-formed request of a route, about this queue. */
 export function requestOf(route: KnownRoute, queue: string): { readonly path: string; readonly body?: unknown } {
   const verb = route.path.split('/').at(-1) ?? '';
-  const bodies: Record<string, unknown> = {
-    acquire: { holder: 'h', claim_id: 'c' },
-    renew: { fencing_token: 1 },
-    release: { fencing_token: 1 },
-    break: { reason: 'r', actor: 'a' },
-    cancel: {},
-  };
-  const path = route.path.replace('{queue}', encodeURIComponent(queue)).replace('{claim_id}', 'c');
-  const body = route.method === 'PUT' ? { concurrency_limit: 1 } : route.method === 'POST' ? bodies[verb] : undefined;
+  const lease = { queue, claim_id: 'c', fencing_token: 1 };
+  const dead = { all: true, actor: 'a' };
+  /** By the end of the path; of two that fit, the first one counts. */
+  const bodies: readonly [end: string, body: unknown][] = [
+    ['holders/{holder}/renew', { claims: [lease] }],
+    ['holders/{holder}/release', { claims: [lease] }],
+    ['acquire', { holder: 'h', claim_id: 'c' }],
+    ['renew', { fencing_token: 1 }],
+    ['release', { fencing_token: 1 }],
+    ['break', { reason: 'r', actor: 'a' }],
+    ['cancel', {}],
+    ['enqueue', { claim_id: 'c' }],
+    ['take', { holder: 'h', queue }],
+    ['redrive', dead],
+    ['purge', dead],
+    ['unblock', { actor: 'a' }],
+    ['retry', { actor: 'a' }],
+    ['skip', { actor: 'a' }],
+  ];
+  const path = route.path
+    .replace('{queue}', encodeURIComponent(queue))
+    .replace('{claim_id}', 'c')
+    .replace('{holder}', 'h');
+  const posted = bodies.find(([end]) => route.path.endsWith(`/${end}`))?.[1];
+  const body = route.method === 'PUT' ? { concurrency_limit: 1 } : route.method === 'POST' ? posted : undefined;
   return { path: verb === 'check' ? `${path}?fencing_token=1` : path, ...(body === undefined ? {} : { body }) };
 }
