@@ -27,3 +27,12 @@ export type {
   PageRequest,
   TakeRequest,
 } from './requests.ts';
+export { type RunEnd, Worker, type WorkerCall, type WorkerEvents } from './worker.ts';
+export type { RunContext, RunHandler, StopOptions, WorkerOptions } from './worker/options.ts';
+export {
+  type OutcomeRule,
+  PermanentFailure,
+  RetryLater,
+  type RunEnding,
+  WorkerStoppingError,
+} from './worker/outcomes.ts';

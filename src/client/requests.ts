@@ -53,8 +53,7 @@ export type LeaseEnding = LeaseKey & Ending;
 
 /** Which dead letters of a queue, and who acts. */
 export type DeadLettersRequest =
-  | { readonly claim_ids: readonly string[]; readonly actor: string }
-  | { readonly all: true; readonly actor: string };
+  { readonly claim_ids: readonly string[]; readonly actor: string } | { readonly all: true; readonly actor: string };
 
 /** Who acts, and why, for the audit. */
 export interface OperatorRequest {
