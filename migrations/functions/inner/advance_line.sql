@@ -1,7 +1,7 @@
--- Gives free places to the head of the line, at most p_max of them, and says what happened to whom. The line must be
+-- Moves what is due into the line, gives free places to the head of the line, at most p_max of them, and says what happened to whom. The line must be
 -- locked by an earlier statement of this transaction. It reads everything again on its own snapshots, so it may be
 -- called at any time: where nothing can move it changes nothing. Leases that ran out are ended first: an expired lease
--- frees its slot for the line, never for a newcomer.
+-- frees its slot for the line, never for a newcomer. Code 'ready' = a run may be taken now.
 create or replace function signalbox.advance_line(p_queue text, p_max integer default 100)
 returns setof signalbox_v1.decision
 language plpgsql
@@ -16,6 +16,10 @@ declare
   v_granted integer := 0;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
+  if v_line.next_due_at <= signalbox.clock() then
+    perform signalbox.move_due(p_queue, p_max);
+    select * into v_line from signalbox.lines n where n.queue = p_queue;
+  end if;
   for v_lease in select * from signalbox.end_expired_leases(v_line, p_max) loop
     if v_lease.queue is null then
       continue;
@@ -48,5 +52,8 @@ begin
   end loop;
   if v_granted > 0 then
     update signalbox.lines n set waiting = n.waiting - v_granted where n.queue = p_queue;
+  end if;
+  if signalbox.refresh_ready(p_queue) then
+    return next (null, 'ready', p_queue, null, null)::signalbox_v1.decision;
   end if;
 end $$;

@@ -1,13 +1,18 @@
--- Reads without locks whether a line could move now: somebody waits, and a place is free or its lease has run out.
+-- Reads without locks whether a line could move now: something delayed is due, or a place is free or its lease has run out
+-- and somebody waits, or runs wait and the queue is not known to be ready.
 create or replace function signalbox.can_advance(p_queue text) returns boolean
 language sql stable
 as $$
-  select n.waiting > 0 and not n.paused and n.concurrency_limit is distinct from 0
-    and (n.concurrency_limit is null
-      or n.wide and n.held < n.concurrency_limit
-      or n.concurrency_limit > (
-        select count(*) from signalbox.leases l
-        where l.queue = n.queue
-          and (l.state = 'held' and l.expires_at > signalbox.clock() or l.free_after > signalbox.clock())))
+  select coalesce(n.next_due_at <= signalbox.clock(), false)
+    or (n.waiting > 0 or n.runs > 0) and not n.paused and n.concurrency_limit is distinct from 0
+      and (n.waiting > 0
+        or (select 1 from signalbox.ready_queues r where r.queue = n.queue limit 1) is null
+          and not signalbox.head_is_blocked(n))
+      and (n.concurrency_limit is null
+        or n.wide and n.held < n.concurrency_limit
+        or n.concurrency_limit > (
+          select count(*) from signalbox.leases l
+          where l.queue = n.queue
+            and (l.state = 'held' and l.expires_at > signalbox.clock() or l.free_after > signalbox.clock())))
   from signalbox.lines n where n.queue = p_queue
 $$;

@@ -10,6 +10,7 @@ declare
   v_settings signalbox.queues;
   v_lease signalbox.leases;
   v_claim signalbox.waiting;
+  v_queued signalbox.delayed;
   v_other signalbox.waiting;
   v_slots record;
   v_ended jsonb;
@@ -43,9 +44,9 @@ begin
       return next v_answer;
       return;
     end if;
-    select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = v_queue;
-    if found then
-      if v_claim.holder <> p_holder then
+    v_queued := signalbox.find_queued(v_queue, p_claim_id);
+    if v_queued.queue is not null then
+      if v_queued.kind = 'run' or v_queued.holder <> p_holder then
         v_answer.code := 'claim_id_reused';
         return next v_answer;
         return;
@@ -55,7 +56,7 @@ begin
         set heard_at = signalbox.clock(), listens_until = signalbox.clock() + signalbox.ms(p_listen_ms)
         where h.ctid = (select g.ctid from signalbox.heard g where g.queue = v_queue and g.claim_id = p_claim_id
                         for no key update skip locked);
-      v_answer.body := signalbox.waiting_body(v_claim);
+      v_answer.body := signalbox.waiting_body(v_queued);
       for v_moved in select * from signalbox.advance_line(v_queue) loop
         if v_moved.claim_id = p_claim_id then
           -- Whoever asks is heard: what it is told here is a full lease, not an offer.
@@ -65,6 +66,11 @@ begin
           return next v_moved;
         end if;
       end loop;
+      return next v_answer;
+      return;
+    end if;
+    if (select 1 from signalbox.dead_letters x where x.queue = v_queue and x.claim_id = p_claim_id) is not null then
+      v_answer.code := 'claim_id_reused';
       return next v_answer;
       return;
     end if;
@@ -103,7 +109,7 @@ begin
       select * from signalbox.waiting w
       where w.queue = v_queue and w.kind = 'claim' and w.mode = 'latest_only' and w.priority <= p_priority
     loop
-      perform signalbox.end_waiting(v_other, 'superseded', 'superseded', p_detail => p_claim_id);
+      perform signalbox.end_waiting(signalbox.in_line(v_other), 'superseded', 'superseded', p_detail => p_claim_id);
       return next (null, 'ended', v_queue, v_other.claim_id,
         signalbox.ended_claim(v_queue, v_other.claim_id, v_settings.claim_memory_ms))::signalbox_v1.decision;
     end loop;
@@ -119,7 +125,7 @@ begin
   end if;
   v_claim := (v_queue, p_claim_id, 'claim', 0, p_priority, p_mode, p_holder,
     coalesce(p_ttl_ms, v_settings.default_ttl_ms), 0, coalesce(p_labels, '{}'), coalesce(p_metadata, '{}'),
-    signalbox.clock())::signalbox.waiting;
+    signalbox.clock(), 0)::signalbox.waiting;
   if v_waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null or v_slots.taken < p_line.concurrency_limit) then
     v_lease := signalbox.grant_slot(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token, true,
@@ -150,7 +156,7 @@ begin
     on conflict (queue, claim_id) do update set heard_at = excluded.heard_at, listens_until = excluded.listens_until;
   perform signalbox.record_event('claim.queued', v_queue, p_claim_id,
     jsonb_build_object('holder', p_holder, 'priority', p_priority));
-  v_answer.body := signalbox.waiting_body(v_claim);
+  v_answer.body := signalbox.waiting_body(signalbox.in_line(v_claim));
   for v_moved in select * from signalbox.advance_line(v_queue) loop
     if v_moved.claim_id = p_claim_id then
       v_answer.code := v_moved.code;

@@ -6,7 +6,7 @@ language plpgsql
 as $$
 declare
   v_lease signalbox.leases := signalbox.find_lease(p_line, p_claim_id);
-  v_claim signalbox.waiting;
+  v_claim signalbox.delayed;
   v_ended jsonb;
   v_lock_delay_ms integer;
 begin
@@ -17,8 +17,8 @@ begin
       p_actor => p_actor, p_detail => p_reason);
     return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;
-  select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_line.queue;
-  if found then
+  v_claim := signalbox.find_queued(p_line.queue, p_claim_id);
+  if v_claim.queue is not null then
     perform signalbox.end_waiting(v_claim, 'broken', 'broken', p_actor, p_reason);
     return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;

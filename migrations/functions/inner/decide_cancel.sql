@@ -5,7 +5,7 @@ language plpgsql
 as $$
 declare
   v_lease signalbox.leases := signalbox.find_lease(p_line, p_claim_id);
-  v_claim signalbox.waiting;
+  v_claim signalbox.delayed;
   v_ended jsonb;
 begin
   if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
@@ -23,8 +23,8 @@ begin
       jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_lease.fencing_token));
     return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
   end if;
-  select * into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_line.queue;
-  if found then
+  v_claim := signalbox.find_queued(p_line.queue, p_claim_id);
+  if v_claim.queue is not null then
     perform signalbox.end_waiting(v_claim, 'cancelled', 'cancelled');
     return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;

@@ -21,11 +21,16 @@ begin
   for v_lease in
     select * from signalbox.leases l where l.queue = p_line.queue and l.slot = any(v_slots) order by l.slot
   loop
-    if v_lease.offered and v_lease.lapsed_offers = 0 then
+    if v_lease.kind = 'run' then
+      -- Its taker died, or hangs: others may try at once, as far as its attempts and the lock delay allow.
+      return next signalbox.put_back(p_line, v_lease,
+        case when v_lease.hold_until <= v_lease.expires_at then 'max_hold' else 'expired' end,
+        p_lock_delay_ms => v_lock_delay_ms);
+    elsif v_lease.offered and v_lease.lapsed_offers = 0 then
       insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-          metadata, enqueued_at)
+          metadata, enqueued_at, attempts)
         values (v_lease.queue, v_lease.claim_id, v_lease.seq, v_lease.priority, v_lease.mode, v_lease.holder,
-          v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at);
+          v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at, v_lease.attempt - 1);
       insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
         values (v_lease.queue, v_lease.claim_id, v_lease.acquired_at, v_lease.acquired_at)
         on conflict (queue, claim_id) do nothing;

@@ -1,8 +1,10 @@
 -- Ends one grant whose row this transaction has locked, or decides about under the line's lock: frees the slot (token
--- and claim stay in the row), writes history and the event in the same commit. p_state 'waiting' ends the grant alone.
+-- and claim stay in the row), writes history and the event in the same commit. p_state 'waiting' ends the grant alone:
+-- whoever calls puts the claim back. A run that ends is forgotten, or kept as a dead letter if it died or failed.
 create or replace function signalbox.end_lease(
   p_line signalbox.lines, p_lease signalbox.leases, p_state text, p_reason text,
-  p_outcome text default null, p_lock_delay_ms integer default 0, p_actor text default null, p_detail text default null
+  p_outcome text default null, p_lock_delay_ms integer default 0, p_actor text default null, p_detail text default null,
+  p_error text default null, p_due_at timestamptz default null
 ) returns signalbox.leases
 language plpgsql
 as $$
@@ -30,13 +32,20 @@ begin
     end if;
   end if;
   insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
-      mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, detail)
+      mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, detail, kind, attempt, error)
     values (v_lease.queue, v_lease.claim_id, v_lease.holder, p_state, p_reason, p_outcome, p_state <> 'waiting',
       v_lease.slot, v_lease.fencing_token, v_lease.priority, v_lease.mode, v_lease.labels, v_lease.metadata,
-      v_lease.enqueued_at, v_lease.acquired_at, v_lease.expires_at, v_now, p_actor, p_detail);
+      v_lease.enqueued_at, v_lease.acquired_at, v_lease.expires_at, v_now, p_actor, p_detail, v_lease.kind,
+      v_lease.attempt, p_error);
   perform signalbox.record_event(
-    case p_state when 'waiting' then 'offer.lapsed' else 'lease.' || p_state end, v_lease.queue, v_lease.claim_id,
+    case when p_detail = 'offer_lapsed' and p_state = 'waiting' then 'offer.lapsed' when p_state = 'waiting' then 'lease.returned'
+      when p_state <> 'dead' then 'lease.' || p_state when p_outcome is null then 'lease.expired' else 'lease.released' end,
+    v_lease.queue, v_lease.claim_id,
     jsonb_strip_nulls(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
-      v_lease.fencing_token, 'reason', p_reason, 'outcome', p_outcome, 'actor', p_actor, 'detail', p_detail)));
+      v_lease.fencing_token, 'reason', p_reason, 'outcome', p_outcome, 'actor', p_actor, 'detail', p_detail,
+      'error', p_error, 'due_at', signalbox.rfc3339(p_due_at))));
+  if v_lease.kind = 'run' then
+    perform signalbox.end_run(p_line, v_lease, p_state, p_reason, p_outcome, p_error);
+  end if;
   return v_lease;
 end $$;

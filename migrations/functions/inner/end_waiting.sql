@@ -1,20 +1,34 @@
--- Ends one waiting claim under the line's lock.
+-- Ends one claim or run that waits in line or is delayed, under the line's lock.
 create or replace function signalbox.end_waiting(
-  p_claim signalbox.waiting, p_state text, p_reason text, p_actor text default null, p_detail text default null
+  p_claim signalbox.delayed, p_state text, p_reason text, p_actor text default null, p_detail text default null
 ) returns void
 language plpgsql
 as $$
 begin
-  delete from signalbox.waiting w where w.claim_id = p_claim.claim_id and w.queue = p_claim.queue;
+  if p_claim.due_at is null then
+    delete from signalbox.waiting w where w.claim_id = p_claim.claim_id and w.queue = p_claim.queue;
+  else
+    delete from signalbox.delayed d where d.claim_id = p_claim.claim_id and d.queue = p_claim.queue;
+  end if;
   if not found then
     return;
   end if;
   perform signalbox.forget_heard(p_claim.queue, p_claim.claim_id);
-  update signalbox.lines n set waiting = n.waiting - 1 where n.queue = p_claim.queue;
+  update signalbox.lines n set
+      waiting = n.waiting - (p_claim.due_at is null and p_claim.kind = 'claim')::integer,
+      runs = n.runs - (p_claim.due_at is null and p_claim.kind = 'run')::integer,
+      delayed = n.delayed - (p_claim.due_at is not null)::integer, blockers = n.blockers - p_claim.blocks::integer
+    where n.queue = p_claim.queue;
   insert into signalbox.history (queue, claim_id, holder, state, reason, final, priority, mode, labels, metadata,
-      enqueued_at, ended_at, actor, detail)
+      enqueued_at, ended_at, actor, detail, kind, attempt)
     values (p_claim.queue, p_claim.claim_id, p_claim.holder, p_state, p_reason, true, p_claim.priority, p_claim.mode,
-      p_claim.labels, p_claim.metadata, p_claim.enqueued_at, signalbox.clock(), p_actor, p_detail);
+      p_claim.labels, p_claim.metadata, p_claim.enqueued_at, signalbox.clock(), p_actor, p_detail, p_claim.kind,
+      p_claim.attempts);
   perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, jsonb_strip_nulls(
     jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail', p_detail)));
+  if p_claim.kind = 'run' and p_state = 'dead' then
+    perform signalbox.bury(p_claim, p_reason, null, null, '', false);
+  elsif p_claim.kind = 'run' then
+    delete from signalbox.runs r where r.queue = p_claim.queue and r.claim_id = p_claim.claim_id;
+  end if;
 end $$;

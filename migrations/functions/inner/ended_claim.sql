@@ -3,7 +3,8 @@ create or replace function signalbox.ended_claim(p_queue text, p_claim_id text, 
 language sql stable
 as $$
   select signalbox.ended_body(h.queue, h.claim_id, h.holder, h.state, h.reason, h.outcome, h.slot, h.fencing_token,
-    h.priority, h.mode, h.labels, h.metadata, h.enqueued_at, h.acquired_at, h.ended_at, h.actor, h.detail)
+    h.priority, h.mode, h.labels, h.metadata, h.enqueued_at, h.acquired_at, h.ended_at, h.actor, h.detail, h.kind,
+    h.attempt, h.error)
   from signalbox.history h
   where h.queue = p_queue and h.claim_id = p_claim_id and h.final
     and h.ended_at > signalbox.clock() - signalbox.ms(p_memory_ms)

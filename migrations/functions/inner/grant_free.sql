@@ -40,10 +40,13 @@ begin
     where i.op = 'acquire' and i.rivals = 1 and n.waiting = 0 and not p.wide and not p.paused
       and s.taken < p.concurrency_limit and not s.needs_care
       and coalesce(i.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms
-      and (i.fresh or not exists (
+      and (i.fresh or (
+        (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
+        and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
+        and not exists (
         select 1 from signalbox.history h
         where h.queue = i.queue and h.claim_id = i.claim_id and h.final
-          and h.ended_at > v_now - signalbox.ms(q.claim_memory_ms)))),
+          and h.ended_at > v_now - signalbox.ms(q.claim_memory_ms))))),
   granted as (
     update signalbox.leases l set
         state = 'held', claim_id = r.claim_id, holder = r.holder, fencing_token = r.token, ttl_ms = r.lease_ms,
@@ -51,7 +54,8 @@ begin
         offered = false, release_requested = false, labels = coalesce(r.labels, '{}'),
         metadata = coalesce(r.metadata, '{}'), enqueued_at = v_now, acquired_at = v_now, renewed_at = v_now,
         expires_at = least(r.hold_until, v_now + signalbox.ms(r.lease_ms)), hold_until = r.hold_until,
-        ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null
+        ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null,
+        kind = 'claim', attempt = 1
       from room r
       where l.ctid = r.place and l.state = 'free'
       returning r.item, l as lease),

@@ -16,10 +16,12 @@ declare
 begin
   if p_free_slot is null then
     insert into signalbox.leases (queue, slot, state, claim_id, holder, fencing_token, ttl_ms, priority, mode, seq,
-        lapsed_offers, offered, labels, metadata, enqueued_at, acquired_at, renewed_at, expires_at, hold_until)
+        lapsed_offers, offered, labels, metadata, enqueued_at, acquired_at, renewed_at, expires_at, hold_until,
+        kind, attempt)
       values (p_line.queue, p_top_slot + 1, 'held', p_claim.claim_id, p_claim.holder, v_token, p_claim.ttl_ms,
         p_claim.priority, p_claim.mode, p_claim.seq, p_claim.lapsed_offers, not p_listening, p_claim.labels,
-        p_claim.metadata, p_claim.enqueued_at, v_now, v_now, v_expires_at, v_hold_until)
+        p_claim.metadata, p_claim.enqueued_at, v_now, v_now, v_expires_at, v_hold_until, p_claim.kind,
+        p_claim.attempts + 1)
       returning * into v_lease;
   else
     if p_line.wide then
@@ -32,7 +34,7 @@ begin
         lapsed_offers = p_claim.lapsed_offers, offered = not p_listening, release_requested = false,
         labels = p_claim.labels, metadata = p_claim.metadata, enqueued_at = p_claim.enqueued_at, acquired_at = v_now,
         renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null, end_state = null,
-        end_reason = null, outcome = null, free_after = null, next_free = null
+        end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind, attempt = p_claim.attempts + 1
       where l.queue = p_line.queue and l.slot = p_free_slot and l.state = 'free'
       returning * into v_lease;
     if not found then

@@ -40,6 +40,6 @@ begin
         from found f
         where h.ctid = any(array(select o.ctid from found o)) and h.ctid = f.ctid
         returning f.item, f.claim)
-    select h.item, 'waiting', (h.claim).queue, (h.claim).claim_id, signalbox.waiting_body(h.claim)
+    select h.item, 'waiting', (h.claim).queue, (h.claim).claim_id, signalbox.waiting_body(signalbox.in_line(h.claim))
     from heard h where not signalbox.can_advance((h.claim).queue);
 end $$;

@@ -11,7 +11,7 @@ begin
   if exists (select 1 from signalbox.lines n where n.queue = p_queue) then
     return (p_item, 'line_busy', p_queue, p_claim_id, null)::signalbox_v1.decision;
   end if;
-  if p_op = 'release' then
+  if p_op in ('release', 'return') then
     v_reason := signalbox.ended_token_reason(p_queue, p_claim_id, p_token);
   end if;
   return (p_item, case when v_reason is null then 'queue_not_found' else 'not_released' end, p_queue, p_claim_id,

@@ -23,7 +23,7 @@ begin
     exit when v_moved >= p_max;
     select n.waiting into v_waiting from signalbox.lines n where n.queue = v_queue;
     for v_decision in select * from signalbox.advance_line(v_queue, p_max - v_moved) loop
-      v_moved := v_moved + 1;
+      v_moved := v_moved + (v_decision.code <> 'ready')::integer;
       v_waiting := v_waiting - (v_decision.code = 'held')::integer;
       return next v_decision;
     end loop;

@@ -42,7 +42,7 @@ begin
   v_new_settings := jsonb_populate_record(v_settings, (
     select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(p_settings) s
     where s.key in ('default_ttl_ms', 'max_ttl_ms', 'waiting_ttl_ms', 'max_waiting', 'max_hold_ms', 'lock_delay_ms',
-      'claim_memory_ms')));
+      'claim_memory_ms', 'max_runs', 'max_attempts', 'max_age_ms', 'retry_delay_ms', 'retry_delay_max_ms', 'on_failure')));
   if v_new_settings.default_ttl_ms > v_new_settings.max_ttl_ms then
     return next (0, 'invalid_settings', p_queue, null, jsonb_build_object('detail',
       format('default_ttl_ms %s is longer than max_ttl_ms %s', v_new_settings.default_ttl_ms,
@@ -59,8 +59,12 @@ begin
         default_ttl_ms = v_new_settings.default_ttl_ms, max_ttl_ms = v_new_settings.max_ttl_ms,
         waiting_ttl_ms = v_new_settings.waiting_ttl_ms, max_waiting = v_new_settings.max_waiting,
         max_hold_ms = v_new_settings.max_hold_ms, lock_delay_ms = v_new_settings.lock_delay_ms,
-        claim_memory_ms = v_new_settings.claim_memory_ms
+        claim_memory_ms = v_new_settings.claim_memory_ms, max_runs = v_new_settings.max_runs,
+        max_attempts = v_new_settings.max_attempts, max_age_ms = v_new_settings.max_age_ms,
+        retry_delay_ms = v_new_settings.retry_delay_ms, retry_delay_max_ms = v_new_settings.retry_delay_max_ms,
+        on_failure = v_new_settings.on_failure
     where q.queue = p_queue;
+  perform signalbox.lift_blocks(p_queue, signalbox.failure_policy(v_new_line.concurrency_limit, v_new_settings.on_failure));
   perform signalbox.record_event('queue.changed', p_queue, null,
     jsonb_build_object('settings', p_settings, 'version', v_settings.version + 1, 'actor', p_actor));
   return next (0, 'configured', p_queue, null,

@@ -1,10 +1,13 @@
 -- The one deciding call: a batch of independent operations
 --   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms", "fresh"}
---   {"op": "release", "queue", "claim_id", "fencing_token", "outcome"}
+--   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error"}
+--   {"op": "return",  "queue", "claim_id", "fencing_token"}, of a run that its taker never learnt of
+--   {"op": "enqueue", "queue", "claim_id", "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts",
+--     "max_age_ms", "fresh"}
 --   {"op": "cancel",  "queue", "claim_id"}
 --   {"op": "break",   "queue", "claim_id", "reason", "actor"}
--- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims.
--- Within a queue endings come before acquires, each in the order given. A line that somebody else holds is skipped
+-- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and (code
+-- ready) that a run of a queue may be taken. Within a queue endings come before acquires, each in the order given. A line that somebody else holds is skipped
 -- (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03 for the whole call). A bad item is a
 -- code, never an exception.
 create or replace function signalbox_v1.decide(p_items jsonb, p_wait boolean default false)
@@ -62,13 +65,21 @@ begin
     return next v_decision;
   end loop;
   for v_queue in
-    select n.queue from signalbox.lines n where n.queue = any(v_released) and n.waiting > 0 order by n.queue
+    select n.queue from signalbox.lines n
+    where n.queue = any(v_released) and (n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock())
+    order by n.queue
   loop
     return query select * from signalbox.advance_line(v_queue);
   end loop;
   v_queue := null;
   for v_decision in select * from signalbox.grant_free(p_items, v_lines, v_answered) loop
     v_answered := v_answered || v_decision.item;
+    return next v_decision;
+  end loop;
+  for v_decision in select * from signalbox.decide_enqueues(p_items, v_lines) loop
+    if v_decision.item is not null then
+      v_answered := v_answered || v_decision.item;
+    end if;
     return next v_decision;
   end loop;
   if cardinality(v_answered) = jsonb_array_length(p_items) then
@@ -80,7 +91,7 @@ begin
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
         mode text, labels jsonb, metadata jsonb, listen_ms integer, fresh boolean, fencing_token bigint, outcome text,
-        reason text, actor text)
+        retry_after_ms bigint, error text, reason text, actor text)
     where o.n - 1 <> all(v_answered)
     order by x.queue collate "C", (x.op = 'acquire'), o.n
   loop
@@ -92,6 +103,10 @@ begin
       v_queue := v_operation.queue;
       v_line := null;
       select l.* into v_line from unnest(v_lines) l where l.queue = v_queue;
+      if v_line.queue is not null and v_operation.op in ('cancel', 'break') then
+        -- What is cancelled may be in the inbox still.
+        perform signalbox.move_inbox(v_queue, 1000);
+      end if;
     end if;
     if v_line.queue is null then
       return next signalbox.undecided(v_operation.item, v_operation.op, v_queue, v_operation.claim_id,
@@ -110,7 +125,9 @@ begin
     else
       v_decision := case v_operation.op
         when 'release' then signalbox.decide_release(v_line, v_operation.item, v_operation.claim_id,
-          v_operation.fencing_token, v_operation.outcome)
+          v_operation.fencing_token, v_operation.outcome, v_operation.retry_after_ms, v_operation.error)
+        when 'return' then signalbox.decide_return(v_line, v_operation.item, v_operation.claim_id,
+          v_operation.fencing_token)
         when 'cancel' then signalbox.decide_cancel(v_line, v_operation.item, v_operation.claim_id)
         when 'break' then signalbox.decide_break(v_line, v_operation.item, v_operation.claim_id, v_operation.reason,
           v_operation.actor)
@@ -118,7 +135,8 @@ begin
       return next v_decision;
       v_must_advance := v_must_advance
         or v_decision.code in ('released', 'cancelled', 'broken', 'already_ended', 'release_requested')
-          and exists (select 1 from signalbox.lines n where n.queue = v_queue and n.waiting > 0);
+          and exists (select 1 from signalbox.lines n where n.queue = v_queue
+            and (n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock()));
     end if;
   end loop;
   if v_must_advance then

@@ -12,6 +12,7 @@ declare
   v_item record;
   v_line signalbox.lines;
   v_lease signalbox.leases;
+  v_queued signalbox.delayed;
   v_body jsonb;
   v_decision signalbox_v1.decision;
   v_answered boolean[] := '{}';
@@ -50,17 +51,19 @@ begin
       from (select distinct queue from wanted) d
       join signalbox.lines n on n.queue = d.queue
       cross join lateral signalbox.blocked_by(n) s),
+    kinds as materialized (select distinct w.queue, (w.claim).kind as kind from wanted w),
     places as (
       select p.queue, p.claim_id, p.place
-      from lines l cross join lateral (
+      from kinds k cross join lateral (
         select w.queue, w.claim_id, row_number() over (order by w.priority desc, w.seq) as place
-        from signalbox.waiting w where w.queue = (l.line).queue and w.kind = 'claim'
+        from signalbox.waiting w where w.queue = k.queue and w.kind = k.kind
         order by w.priority desc, w.seq limit 10000) p)
     select w.item, 'waiting', w.queue, w.claim_id,
-      signalbox.waiting_body(w.claim) || jsonb_build_object(
+      signalbox.waiting_body(signalbox.in_line(w.claim)) || jsonb_build_object(
         'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
-        'position_exact', p.place is not null, 'queue_depth', (l.line).waiting,
-        'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed),
+        'position_exact', p.place is not null, 'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
+        'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
+          (w.claim).kind = 'run' and signalbox.stands_behind_blocker(l.line, (w.claim).priority, (w.claim).seq)),
         'blocked_by', l.blocked_by,
         'poll_after_ms', least(case when p.place = 1 then 1000 else 3000 end, q.waiting_ttl_ms / 3))
     from wanted w join lines l on (l.line).queue = w.queue
@@ -92,11 +95,22 @@ begin
         v_item.queue, v_item.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
       continue;
     end if;
-    if exists (select 1 from signalbox.waiting w where w.claim_id = v_item.claim_id and w.queue = v_item.queue) then
+    v_queued := signalbox.find_queued(v_item.queue, v_item.claim_id);
+    if v_queued.due_at is not null then
+      return next (v_item.item, 'waiting', v_item.queue, v_item.claim_id,
+        signalbox.delayed_body(v_line, v_queued))::signalbox_v1.decision;
+      continue;
+    end if;
+    if v_queued.queue is not null then
       -- It went back into the line (an offer lapsed) after the line was read above.
       return query select v_item.item, d.code, d.queue, d.claim_id, d.body
         from signalbox_v1.look(jsonb_build_array(jsonb_build_object('queue', v_item.queue, 'claim_id', v_item.claim_id)),
           false) d;
+      continue;
+    end if;
+    v_body := signalbox.inbox_body(v_line, v_item.queue, v_item.claim_id);
+    if v_body is not null then
+      return next (v_item.item, 'waiting', v_item.queue, v_item.claim_id, v_body)::signalbox_v1.decision;
       continue;
     end if;
     select signalbox.ended_claim(v_item.queue, v_item.claim_id,

@@ -1,4 +1,5 @@
--- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms"}]. No line is locked; lease rows are, in (queue, slot)
+-- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder"}], the holder only
+-- where it is to be checked. No line is locked; lease rows are, in (queue, slot)
 -- order, in a statement of their own, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
 create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision
@@ -29,7 +30,7 @@ begin
 
   for v_item in
     select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer)
+      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer, holder text)
   loop
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     if not found then
@@ -41,6 +42,7 @@ begin
     v_now := signalbox.clock();
     v_lease := signalbox.find_lease(v_line, v_item.claim_id);
     if v_lease.state = 'held' and v_lease.fencing_token = v_item.fencing_token
+      and v_lease.holder = coalesce(v_item.holder, v_lease.holder)
       and (v_lease.hold_until is null or v_lease.hold_until > v_now) then
       select * into v_settings from signalbox.queues q where q.queue = v_item.queue;
       if v_item.ttl_ms > v_settings.max_ttl_ms then
@@ -63,8 +65,10 @@ begin
       v_lease := signalbox.find_lease(v_line, v_item.claim_id);
     end if;
     v_reason := case
-      when v_lease.fencing_token = v_item.fencing_token and v_lease.state = 'held' then 'max_hold'
-      when v_lease.fencing_token = v_item.fencing_token then v_lease.end_reason
+      when v_lease.fencing_token = v_item.fencing_token and v_lease.state = 'held'
+        then case when v_lease.holder = coalesce(v_item.holder, v_lease.holder) then 'max_hold' end
+      when v_lease.fencing_token = v_item.fencing_token
+        then signalbox.grant_end_reason(v_lease.end_state, v_lease.end_reason, v_lease.outcome)
       else signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token) end;
     return next (v_item.item,
       case when v_reason is null then signalbox.mismatch_code(v_line, v_item.claim_id) else 'lease_lost' end,

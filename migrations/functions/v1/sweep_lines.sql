@@ -29,7 +29,7 @@ begin
     end if;
   end loop;
   for v_decision in select * from signalbox_v1.advance(v_candidates, p_max) loop
-    v_moved := v_moved + 1;
+    v_moved := v_moved + (v_decision.code <> 'ready')::integer;
     return next v_decision;
   end loop;
   if v_moved >= p_max then

@@ -45,7 +45,8 @@ begin
         and greatest(h.heard_at, h.listens_until) < signalbox.clock() - interval '1 second'
       for update skip locked) g
     where (x.queue = any(v_lines) or not exists (select 1 from signalbox.lines n where n.queue = x.queue))
-      and not exists (select 1 from signalbox.waiting w where w.claim_id = x.claim_id and w.queue = x.queue)));
+      and not exists (select 1 from signalbox.waiting w where w.claim_id = x.claim_id and w.queue = x.queue)
+      and not exists (select 1 from signalbox.delayed d where d.claim_id = x.claim_id and d.queue = x.queue)));
   for v_claim in
     select w.* from jsonb_to_recordset(v_candidates) as x(queue text, claim_id text)
     join signalbox.waiting w on w.claim_id = x.claim_id and w.queue = x.queue
@@ -55,7 +56,7 @@ begin
       and greatest(h.heard_at, h.listens_until) < signalbox.clock() - signalbox.ms(q.waiting_ttl_ms)
     order by w.queue, w.claim_id
   loop
-    perform signalbox.end_waiting(v_claim, 'expired', 'waiting_ttl');
+    perform signalbox.end_waiting(signalbox.in_line(v_claim), 'expired', 'waiting_ttl');
     select q.claim_memory_ms into v_memory_ms from signalbox.queues q where q.queue = v_claim.queue;
     return next (null, 'ended', v_claim.queue, v_claim.claim_id,
       signalbox.ended_claim(v_claim.queue, v_claim.claim_id, v_memory_ms))::signalbox_v1.decision;

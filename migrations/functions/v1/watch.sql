@@ -13,4 +13,5 @@ as $$
   from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
   -- One probe an item (limit): an anti-join would keep the plan of an empty table (see hear_waiting).
   where (select 1 from signalbox.waiting w where w.claim_id = x.claim_id and w.queue = x.queue limit 1) is null
+    and (select 1 from signalbox.delayed d where d.claim_id = x.claim_id and d.queue = x.queue limit 1) is null
 $$;

@@ -93,6 +93,6 @@ begin
     grant select on signalbox_v1.queues, signalbox_v1.line, signalbox_v1.leases, signalbox_v1.leader,
       signalbox_v1.recent_events, signalbox_v1.ended_claims to signalbox_reader;
     grant execute on function signalbox.clock(), signalbox.ms_until(timestamptz, timestamptz),
-      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint) to signalbox_reader;
+      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean) to signalbox_reader;
   end if;
 end $$`;

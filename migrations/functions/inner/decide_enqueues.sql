@@ -1,0 +1,30 @@
+-- All enqueues of a batch whose lines this transaction has locked in an earlier statement. What came through the inbox goes
+-- into the line before them. Items whose line is not locked get no row here.
+create or replace function signalbox.decide_enqueues(p_items jsonb, p_lines signalbox.lines[])
+returns setof signalbox_v1.decision
+language plpgsql
+as $$
+declare
+  v_items jsonb;
+  v_queue text;
+begin
+  select jsonb_agg(o.value || jsonb_build_object('item', o.n - 1) order by o.n) into v_items
+    from jsonb_array_elements(p_items) with ordinality o(value, n)
+    where o.value ->> 'op' = 'enqueue' and o.value ->> 'queue' in (select l.queue from unnest(p_lines) l);
+  if v_items is null then
+    return;
+  end if;
+  for v_queue in
+    select distinct i.value ->> 'queue' collate "C" from jsonb_array_elements(v_items) i order by 1
+  loop
+    perform signalbox.move_inbox(v_queue, 1000);
+  end loop;
+  return query select * from signalbox.place_runs(v_items);
+  for v_queue in
+    select distinct i.value ->> 'queue' collate "C" from jsonb_array_elements(v_items) i order by 1
+  loop
+    if signalbox.refresh_ready(v_queue) then
+      return next (null, 'ready', v_queue, null, null)::signalbox_v1.decision;
+    end if;
+  end loop;
+end $$;

@@ -1,0 +1,38 @@
+-- Moves what was delayed and is due now into the line, each at its old place, at most p_max. The line must be locked by an
+-- earlier statement. The caller advances the line.
+create or replace function signalbox.move_due(p_queue text, p_max integer default 100) returns integer
+language plpgsql
+as $$
+declare
+  v_now timestamptz := signalbox.clock();
+  v_claims integer;
+  v_runs integer;
+  v_blockers integer;
+begin
+  with due as (
+    delete from signalbox.delayed d where d.ctid = any(array(
+      select e.ctid from signalbox.delayed e where e.queue = p_queue and e.due_at <= v_now
+      order by e.queue, e.due_at limit p_max))
+    returning d.*),
+  in_line as (
+    insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
+        metadata, enqueued_at, attempts)
+      select d.queue, d.claim_id, d.kind, d.seq, d.priority, d.mode, d.holder, d.ttl_ms, d.lapsed_offers, d.labels,
+        d.metadata, d.enqueued_at, d.attempts
+      from due d),
+  -- How long a claim may be silent counts from now.
+  heard as (
+    insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
+      select d.queue, d.claim_id, v_now, v_now from due d where d.kind = 'claim'
+      on conflict (queue, claim_id) do update set heard_at = greatest(signalbox.heard.heard_at, excluded.heard_at))
+  select count(*) filter (where d.kind = 'claim'), count(*) filter (where d.kind = 'run'),
+      count(*) filter (where d.blocks)
+    into v_claims, v_runs, v_blockers from due d;
+  update signalbox.lines n
+    set waiting = n.waiting + v_claims, runs = n.runs + v_runs, delayed = n.delayed - v_claims - v_runs,
+        blockers = n.blockers - v_blockers,
+        next_due_at = (select d.due_at from signalbox.delayed d where d.queue = p_queue
+                       order by d.queue, d.due_at limit 1)
+    where n.queue = p_queue;
+  return v_claims + v_runs;
+end $$;
