@@ -12,12 +12,14 @@ import { historyChore } from './maintenance/history-pruner.ts';
 import { reaperChores } from './maintenance/reaper.ts';
 import { Announcer } from './notifier/announcer.ts';
 import { Listener } from './notifier/listener.ts';
+import { TakerRoom } from './notifier/taker-room.ts';
 import { WaitingRoom } from './notifier/waiting-room.ts';
 import type { ReplicaId } from './protocol/ids.ts';
 import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
 import { News } from './queues/news.ts';
+import { TakeDesk } from './queues/take-desk.ts';
 import { Watcher } from './queues/watcher.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -131,8 +133,9 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
 
   const db = new Database({ url, ...settings.database, onIdleError: report('database') });
   const room = new WaitingRoom();
+  const takers = new TakerRoom();
   const announcer = new Announcer({ db, replicaId, onError: report('announcer') });
-  const news = new News({ room, announcer, onDecision: ({ code }) => metrics.countDecision(code) });
+  const news = new News({ room, takers, announcer, onDecision: ({ code }) => metrics.countDecision(code) });
   const decisions = new DecisionDesk({
     db,
     clock,
@@ -144,7 +147,8 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     lineWaitMs: settings.lineWaitMs,
     onBatch: (size) => metrics.observeBatch(size),
   });
-  const watcher = new Watcher({ db, clock, room, news, onError: report('watcher') });
+  const takeDesk = new TakeDesk({ db, clock, news, pendingMax: settings.pendingMax });
+  const watcher = new Watcher({ db, clock, room, takers, news, onError: report('watcher') });
   const coordinator = new QueueCoordinator({
     db,
     clock,
@@ -159,6 +163,11 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
       pendingMax: settings.pendingMax,
       inFlight: settings.database.connections,
     }),
+    takeDesk,
+    takers,
+    autoCreateQueues: settings.autoCreateQueues,
+    lineWaitMs: settings.lineWaitMs,
+    onError: report('takes'),
     onStoppedListening: (key) => watcher.stoppedListening(key),
   });
   const tokens = new TokenSnapshot({ db, clock, onError: report('tokens') });
@@ -198,7 +207,8 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
       if ('moved' in message) {
         const keys = message.moved.map(([queue, claimId]) => ({ queue, claim_id: claimId }));
         void watcher.moved(keys).catch(report('watcher'));
-      } else if ('resigned' in message) elector.nudge();
+      } else if ('ready' in message) for (const queue of message.ready) takers.call(queue);
+      else if ('resigned' in message) elector.nudge();
       else if ('tokens_changed' in message) tokens.changed();
     },
     onState: ({ works, error }) => {
@@ -217,7 +227,8 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   });
   metrics.register({
     waitingClients: () => room.size,
-    pendingOperations: () => decisions.pending,
+    waitingTakers: () => takers.size,
+    pendingOperations: () => decisions.pending + takeDesk.pending,
     isLeader: () => elector.status().role !== 'follower',
     leaderEpoch: () => elector.status().epoch ?? 0,
     notificationsWork: () => listener.works,
@@ -239,7 +250,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     },
     observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
   });
-  const door = new Door({ http, settings, room, health });
+  const door = new Door({ http, settings, rooms: [room, takers], health });
   const register = new ReplicaRegister({
     db,
     replicaId,
@@ -284,7 +295,7 @@ function together(...services: readonly Service[]): Service {
 interface DoorOptions {
   readonly http: HttpServer;
   readonly settings: Settings;
-  readonly room: WaitingRoom;
+  readonly rooms: readonly { close(): void }[];
   readonly health: ReplicaHealth;
 }
 
@@ -313,10 +324,10 @@ class Door implements Service {
   }
 
   async stop(): Promise<void> {
-    const { http, settings, room, health } = this.#options;
+    const { http, settings, rooms, health } = this.#options;
     health.beginStopping();
     if (http.server.listening && settings.shutdownDelayMs > 0) await sleep(settings.shutdownDelayMs);
-    room.close();
+    for (const room of rooms) room.close();
     await http.drain();
   }
 

@@ -4,7 +4,7 @@ import type { Service } from '../runtime/service.ts';
 import type { Database } from '../store/database.ts';
 import type { ClaimKey } from '../store/decisions.ts';
 import { notify } from '../store/notifications.ts';
-import { encodeMoved } from './messages.ts';
+import { encodeMoved, encodeReady } from './messages.ts';
 
 export interface AnnouncerOptions {
   readonly db: Database;
@@ -15,13 +15,14 @@ export interface AnnouncerOptions {
 }
 
 /**
- * Tells other replicas which claims moved, at most one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is
+ * Tells other replicas which claims moved and which queues have runs to take, at most one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is
  * a hint: what is lost is found by the other replica's own watch within a second.
  */
 export class Announcer implements Service {
   readonly name = 'announcer';
   readonly #options: AnnouncerOptions;
   readonly #moved = new Map<string, ClaimKey>();
+  readonly #ready = new Set<string>();
   #sending: Promise<void> | undefined;
   #stopped = false;
 
@@ -49,11 +50,22 @@ export class Announcer implements Service {
     if (this.#moved.size > 0) this.#sending ??= this.#send();
   }
 
+  announceReady(queues: readonly string[]): void {
+    if (this.#stopped) return;
+    for (const queue of queues) this.#ready.add(queue);
+    if (this.#ready.size > 0) this.#sending ??= this.#send();
+  }
+
   async #send(): Promise<void> {
-    while (this.#moved.size > 0) {
-      const keys = [...this.#moved.values()];
+    const { db, replicaId, onError } = this.#options;
+    while (this.#moved.size + this.#ready.size > 0) {
+      const payloads = [
+        ...encodeMoved(replicaId, [...this.#moved.values()]),
+        ...encodeReady(replicaId, [...this.#ready]),
+      ];
       this.#moved.clear();
-      await notify(this.#options.db, encodeMoved(this.#options.replicaId, keys)).catch(this.#options.onError);
+      this.#ready.clear();
+      await notify(db, payloads).catch(onError);
       // After the NOTIFY, not before it: the first of a burst is told at once, the rest of it together.
       await sleep(this.#options.gatherMs ?? 10);
     }

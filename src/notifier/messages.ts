@@ -6,6 +6,8 @@ import { payloadBytesMax } from '../store/notifications.ts';
 /** What replicas tell each other. Ids only; who needs more reads rows. */
 const Message = z.union([
   z.object({ from: z.string(), moved: z.array(z.tuple([z.string(), z.string()])) }),
+  // Also sent by the SQL function enqueue, in its caller's commit.
+  z.object({ from: z.string(), ready: z.array(z.string()) }),
   // Sent by the SQL function resign, in its own commit.
   z.object({ from: z.string(), resigned: z.literal(true) }),
   // Sent by create_token and revoke_token, in their own commit.
@@ -27,24 +29,32 @@ export function encodeProbe(from: ReplicaId, probe: string): string {
   return JSON.stringify({ from, probe });
 }
 
-/** As few payloads as the size limit allows. */
 export function encodeMoved(from: ReplicaId, keys: readonly ClaimKey[]): string[] {
+  return inPayloads(
+    keys.map(({ queue, claim_id: claimId }): [string, string] => [queue, claimId]),
+    (moved) => ({ from, moved }),
+  );
+}
+
+export function encodeReady(from: ReplicaId, queues: readonly string[]): string[] {
+  return inPayloads(queues, (ready) => ({ from, ready }));
+}
+
+/** As few payloads as the size limit allows. Names are ASCII: characters are bytes. */
+function inPayloads<Entry>(entries: readonly Entry[], message: (entries: readonly Entry[]) => unknown): string[] {
   const payloads: string[] = [];
-  let moved: [string, string][] = [];
-  let bytes = 0;
-  const flush = () => {
-    if (moved.length > 0) payloads.push(JSON.stringify({ from, moved }));
-    moved = [];
-    bytes = JSON.stringify({ from, moved }).length;
-  };
-  flush();
-  for (const { queue, claim_id: claimId } of keys) {
-    // Names are ASCII: characters are bytes. Six for quotes, brackets and commas.
-    const size = queue.length + claimId.length + 8;
-    if (bytes + size > payloadBytesMax) flush();
-    moved.push([queue, claimId]);
+  const empty = JSON.stringify(message([])).length;
+  let some: Entry[] = [];
+  let bytes = empty;
+  for (const entry of entries) {
+    const size = JSON.stringify(entry).length + 1;
+    if (bytes + size > payloadBytesMax && some.length > 0) {
+      payloads.push(JSON.stringify(message(some)));
+      [some, bytes] = [[], empty];
+    }
+    some.push(entry);
     bytes += size;
   }
-  flush();
+  if (some.length > 0) payloads.push(JSON.stringify(message(some)));
   return payloads;
 }

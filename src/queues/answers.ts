@@ -1,5 +1,12 @@
 import type { Arrival } from '../notifier/waiting-room.ts';
-import type { EndedClaim, HeldClaim, WaitingClaim } from '../protocol/claims.ts';
+import type {
+  ClaimView,
+  EndedClaim,
+  HeldClaim,
+  ReleaseAnswer,
+  RenewedLease,
+  WaitingClaim,
+} from '../protocol/claims.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { Decision } from '../store/decisions.ts';
 
@@ -24,6 +31,46 @@ export function endedClaim({ decision }: Arrival): EndedClaim {
   return withoutOffered(decision) as unknown as EndedClaim;
 }
 
+/** A claim as it was read, whatever its state. */
+export function claimView(arrival: Arrival, receivedAtMs: number): ClaimView {
+  switch (arrival.decision.code) {
+    case 'held':
+      return heldClaim(arrival, receivedAtMs);
+    case 'waiting':
+      return waitingClaim(arrival);
+    case 'ended':
+      return endedClaim(arrival);
+    default:
+      throw refusal(arrival.decision);
+  }
+}
+
+export function renewedLease(arrival: Arrival, receivedAtMs: number): RenewedLease {
+  const lease = heldClaim(arrival, receivedAtMs);
+  return {
+    claim_id: lease.claim_id,
+    queue: lease.queue,
+    fencing_token: lease.fencing_token,
+    slot: lease.slot,
+    ttl_remaining_ms: lease.ttl_remaining_ms,
+    waited_ms: lease.waited_ms,
+    renew_after_ms: lease.renew_after_ms,
+    release_requested: lease.release_requested,
+    expires_at: lease.expires_at,
+  };
+}
+
+export function releaseAnswer(decision: Decision): ReleaseAnswer {
+  switch (decision.code) {
+    case 'released':
+      return { released: true, ...(bodyOf(decision) as Pick<ReleaseAnswer, 'state' | 'due_at'>) };
+    case 'not_released':
+      return { released: false, reason: String(decision.body?.['reason']) };
+    default:
+      throw refusal(decision);
+  }
+}
+
 /** The refusals of every verb, as they leave. */
 export function refusal(decision: Decision): Error {
   const body = decision.body ?? {};
@@ -44,7 +91,7 @@ export function refusal(decision: Decision): Error {
       });
     case 'queue_full':
       return new SignalboxError('queue_full', {
-        detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'])}.`,
+        detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'] ?? body['max_runs'])}.`,
         retryAfterMs: 5000,
       });
     case 'ttl_too_long':
@@ -63,9 +110,15 @@ export function refusal(decision: Decision): Error {
         detail: `The lease of claim ${decision.claim_id ?? ''} in queue ${decision.queue} is over: ${String(body['reason'])}.`,
         extra: { reason: body['reason'] },
       });
+    case 'not_retryable':
+      return new SignalboxError('not_retryable', { detail: `${claim} is neither delayed nor dead.` });
+    case 'not_blocking':
+      return new SignalboxError('not_blocking', { detail: `${claim} does not stop its line.` });
     case 'queue_in_use':
       return new SignalboxError('queue_in_use', {
-        detail: `Queue ${decision.queue} has ${String(body['held'])} holders and ${String(body['waiting'])} waiting claims.`,
+        detail: `Queue ${decision.queue} has ${Object.entries(body)
+          .map(([what, count]) => `${String(count)} ${what.replace('_', ' ')}`)
+          .join(', ')}.`,
         extra: body,
       });
     case 'version_mismatch':

@@ -17,7 +17,7 @@ import { SignalboxError } from '../protocol/errors.ts';
 import type { ClaimId, QueueName } from '../protocol/ids.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ClaimKey, RenewOperation } from '../store/decisions.ts';
-import { endedClaim, heldClaim, refusal, waitingClaim } from './answers.ts';
+import { claimView, endedClaim, heldClaim, refusal, releaseAnswer, renewedLease, waitingClaim } from './answers.ts';
 import type { Batcher } from './batcher.ts';
 import type { Look } from './claim-desks.ts';
 import type { DecisionDesk } from './decision-desk.ts';
@@ -98,45 +98,18 @@ export class Claims {
       if (news === undefined) this.#options.onStoppedListening(key);
       arrival = await this.#settled(key, news, context);
     }
-    switch (arrival.decision.code) {
-      case 'held':
-        return heldClaim(arrival, context.receivedAtMs);
-      case 'waiting':
-        return waitingClaim(arrival);
-      case 'ended':
-        return endedClaim(arrival);
-      default:
-        throw refusal(arrival.decision);
-    }
+    return claimView(arrival, context.receivedAtMs);
   }
 
   async renew(queue: QueueName, claimId: ClaimId, body: RenewBody, context: CallContext): Promise<RenewedLease> {
     const arrival = await this.#options.renewals.submit({ queue, claim_id: claimId, ...body });
     if (arrival.decision.code !== 'renewed') throw refusal(arrival.decision);
-    const lease = heldClaim(arrival, context.receivedAtMs);
-    return {
-      claim_id: lease.claim_id,
-      queue: lease.queue,
-      fencing_token: lease.fencing_token,
-      slot: lease.slot,
-      ttl_remaining_ms: lease.ttl_remaining_ms,
-      waited_ms: lease.waited_ms,
-      renew_after_ms: lease.renew_after_ms,
-      release_requested: lease.release_requested,
-      expires_at: lease.expires_at,
-    };
+    return renewedLease(arrival, context.receivedAtMs);
   }
 
   async release(queue: QueueName, claimId: ClaimId, body: ReleaseBody): Promise<ReleaseAnswer> {
     const { decision } = await this.#options.decisions.decide({ op: 'release', queue, claim_id: claimId, ...body });
-    switch (decision.code) {
-      case 'released':
-        return { released: true };
-      case 'not_released':
-        return { released: false, reason: String(decision.body?.['reason']) };
-      default:
-        throw refusal(decision);
-    }
+    return releaseAnswer(decision);
   }
 
   /** A waiting claim ends; a held one is asked to stop (`release_requested`); an ended one stays as it ended. */

@@ -5,8 +5,10 @@ import { Claims, type ClaimsOptions } from './claims.ts';
 import { readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
+import { Runs } from './runs.ts';
+import { Takes, type TakesOptions } from './takes.ts';
 
-export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions {
+export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions, TakesOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
 }
@@ -15,12 +17,16 @@ export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions {
 export class QueueCoordinator implements Coordinator {
   readonly #claims: Claims;
   readonly #queues: Queues;
+  readonly #runs: Runs;
+  readonly #takes: Takes;
   readonly #options: QueueCoordinatorOptions;
 
   constructor(options: QueueCoordinatorOptions) {
     this.#options = options;
     this.#claims = new Claims(options);
     this.#queues = new Queues(options);
+    this.#runs = new Runs(options);
+    this.#takes = new Takes(options);
   }
 
   acquire: Coordinator['acquire'] = (queue, body, context) => this.#claims.acquire(queue, body, context);
@@ -30,6 +36,11 @@ export class QueueCoordinator implements Coordinator {
   release: Coordinator['release'] = (queue, claimId, body) => this.#claims.release(queue, claimId, body);
   cancel: Coordinator['cancel'] = (queue, claimId, context) => this.#claims.cancel(queue, claimId, context);
   break: Coordinator['break'] = (queue, claimId, body) => this.#claims.break(queue, claimId, body);
+  enqueue: Coordinator['enqueue'] = (queue, request, context) => this.#runs.enqueue(queue, request, context);
+  take: Coordinator['take'] = (body, context) => this.#takes.take(body, context);
+  renewHeld: Coordinator['renewHeld'] = (holder, body, prefix, context) =>
+    this.#runs.renewHeld(holder, body, prefix, context);
+  releaseHeld: Coordinator['releaseHeld'] = (claims) => this.#runs.releaseHeld(claims);
   configureQueue: Coordinator['configureQueue'] = (queue, change, options) =>
     this.#queues.configure(queue, change, options);
   getQueue: Coordinator['getQueue'] = (queue) => this.#queues.get(queue);

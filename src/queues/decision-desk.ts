@@ -81,8 +81,8 @@ export class DecisionDesk {
     const lane = this.#lanes.get(operation.queue);
     const arrival = await (lane === undefined ? this.#batcher.submit(operation) : this.#contend(operation));
     if (arrival.decision.code !== 'queue_not_found') return arrival;
-    if (operation.op !== 'acquire' || !this.#options.autoCreateQueues) return arrival;
-    if (operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
+    if (!makesQueues(operation) || !this.#options.autoCreateQueues) return arrival;
+    if (operation.op === 'acquire' && operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
       // Made with the defaults, the queue would refuse it; what is refused leaves nothing behind.
       const body = { max_ttl_ms: newQueueMaxTtlMs };
       return { ...arrival, decision: { ...arrival.decision, code: 'ttl_too_long', body } };
@@ -159,6 +159,11 @@ export class DecisionDesk {
     }
     this.#lanes.delete(queue);
   }
+}
+
+/** What comes into a queue may be the first that does. */
+function makesQueues({ op }: Operation): boolean {
+  return op === 'acquire' || op === 'enqueue';
 }
 
 /** Takes the next of a lane: one that must be alone, or all in front of the next such one. Who waited too long is told. */

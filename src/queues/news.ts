@@ -1,14 +1,19 @@
 import type { Announcer } from '../notifier/announcer.ts';
+import type { TakerRoom } from '../notifier/taker-room.ts';
 import type { WaitingRoom } from '../notifier/waiting-room.ts';
 import type { ClaimKey, Decision } from '../store/decisions.ts';
 
 export interface NewsOptions {
   readonly room: WaitingRoom;
+  readonly takers: TakerRoom;
   readonly announcer: Announcer;
   readonly onDecision: (decision: Decision) => void;
 }
 
-/** Spreads what decisions did to claims: to clients waiting here from memory, to other replicas by notification. */
+/**
+ * Spreads what decisions did to claims: to clients waiting here from memory, to other replicas by notification. A run that
+ * may be taken calls one worker, here if one waits here.
+ */
 export class News {
   readonly #options: NewsOptions;
 
@@ -19,9 +24,16 @@ export class News {
   /** `sentAtMs`: when, on the monotonic clock, the statement that decided was sent. */
   spread(decisions: readonly Decision[], sentAtMs: number): void {
     const elsewhere: ClaimKey[] = [];
+    const readyElsewhere: string[] = [];
     for (const decision of decisions) {
-      this.#options.onDecision(decision);
       const { code, item, queue, claim_id: claimId } = decision;
+      if (code === 'ready') {
+        if (!this.#options.takers.call(queue)) readyElsewhere.push(queue);
+        continue;
+      }
+      this.#options.onDecision(decision);
+      // Who waits to see a run taken is told here; on another replica its watch finds it.
+      if (code === 'taken') this.#options.room.deliver({ decision: { ...decision, code: 'held' }, sentAtMs });
       if (claimId === null || !endsAWait.has(code)) continue;
       const endsTheClaim = code === 'cancelled' || code === 'broken';
       // To who cancels or breaks it is an answer of its own; to who waits for the claim, the claim has ended.
@@ -32,6 +44,7 @@ export class News {
       if (!deliveredHere && endsTheClaim) elsewhere.push({ queue, claim_id: claimId });
     }
     this.#options.announcer.announceMoved(elsewhere);
+    this.#options.announcer.announceReady(readyElsewhere);
   }
 
   /** What was read, not decided: it goes to clients waiting here and no further. */

@@ -3,7 +3,7 @@ import type { FencingToken, QueueName } from '../protocol/ids.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, QueueSummary, TokenCheck } from '../protocol/queues.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
-import { advance, configureQueue, type Decision, deleteQueue, rowsPerCall } from '../store/decisions.ts';
+import { advance, changesIn, configureQueue, type Decision, deleteQueue, rowsPerCall } from '../store/decisions.ts';
 import {
   checkToken,
   type LeaseRow,
@@ -48,8 +48,8 @@ export class Queues {
     const { db } = this.#options;
     const decisions = await this.#deciding(() => configureQueue(db, queue, change, options));
     this.#refuseUnless('configured', decisions);
-    let moved = decisions.length - 1;
-    while (moved >= rowsPerCall) moved = (await this.#deciding(() => advance(db, [queue]))).length;
+    let moved = changesIn(decisions) - 1;
+    while (moved >= rowsPerCall) moved = changesIn(await this.#deciding(() => advance(db, [queue])));
     return this.get(queue);
   }
 

@@ -1,9 +1,11 @@
+import type { TakerRoom } from '../notifier/taker-room.ts';
 import type { WaitingRoom } from '../notifier/waiting-room.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Service } from '../runtime/service.ts';
 import { Ticker } from '../runtime/ticker.ts';
 import type { Database } from '../store/database.ts';
-import { advance, type ClaimKey, hear, look, rowsPerCall, watch } from '../store/decisions.ts';
+import { advance, changesIn, type ClaimKey, hear, look, rowsPerCall, watch } from '../store/decisions.ts';
+import { watchTakers } from '../store/takes.ts';
 import { listenMsMax } from './claims.ts';
 import type { News } from './news.ts';
 
@@ -11,6 +13,7 @@ export interface WatcherOptions {
   readonly db: Database;
   readonly clock: Clock;
   readonly room: WaitingRoom;
+  readonly takers: TakerRoom;
   readonly news: News;
   readonly onError: (error: unknown) => void;
   /** How often the waiting claims are looked after, all in one read. */
@@ -70,9 +73,14 @@ export class Watcher implements Service {
     news.deliverHere(await look(db, here, { hear: false }), sentAtMs);
   }
 
-  /** One round. Its three parts do not depend on each other: the failure of one is thrown after the others were done. */
+  /** One round. Its parts do not depend on each other: the failure of one is thrown after the others were done. */
   async runOnce({ signal }: { readonly signal: AbortSignal }): Promise<undefined> {
-    const rounds = await Promise.allSettled([this.#tellHungUp(), this.#watch(signal), this.#keepHeard()]);
+    const rounds = await Promise.allSettled([
+      this.#tellHungUp(),
+      this.#watch(signal),
+      this.#keepHeard(),
+      this.#callTakers(),
+    ]);
     for (const round of rounds) if (round.status === 'rejected') throw round.reason;
     return undefined;
   }
@@ -97,12 +105,23 @@ export class Watcher implements Service {
       const sentAtMs = clock.monotonicMs();
       const decisions = await advance(db, queues);
       news.spread(decisions, sentAtMs);
-      moved = decisions.length;
+      moved = changesIn(decisions);
     }
     const gone = found.flatMap(({ code, queue, claim_id: claimId }) =>
       code === 'moved' && claimId !== null ? [{ queue, claim_id: claimId }] : [],
     );
     await this.moved(gone);
+  }
+
+  /** Workers for whom something may have come that nobody told of: one read for all of them. */
+  async #callTakers(): Promise<void> {
+    const { db, takers } = this.#options;
+    const sources = takers.sources();
+    if (sources.length === 0) return;
+    for (const index of await watchTakers(db, sources)) {
+      const source = sources[index];
+      if (source !== undefined) takers.callAll(source);
+    }
   }
 
   async #keepHeard(): Promise<void> {

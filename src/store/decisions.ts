@@ -31,6 +31,29 @@ export interface ReleaseOperation {
   readonly claim_id: string;
   readonly fencing_token: number;
   readonly outcome?: string | undefined;
+  readonly retry_after_ms?: number | undefined;
+  readonly error?: string | undefined;
+}
+/** Gives back a run whose taker never got the answer: the attempt does not count. */
+export interface ReturnOperation {
+  readonly op: 'return';
+  readonly queue: string;
+  readonly claim_id: string;
+  readonly fencing_token: number;
+}
+export interface EnqueueOperation {
+  readonly op: 'enqueue';
+  readonly queue: string;
+  readonly claim_id: string;
+  /** JSON text; undefined = null. */
+  readonly payload: string | undefined;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly delay_ms: number;
+  readonly max_attempts: number | undefined;
+  readonly max_age_ms: number | undefined;
+  /** The id was made here, so nobody can know it yet. */
+  readonly fresh: boolean;
 }
 export interface CancelOperation {
   readonly op: 'cancel';
@@ -44,13 +67,18 @@ export interface BreakOperation {
   readonly reason: string;
   readonly actor: string;
 }
-export type Operation = AcquireOperation | ReleaseOperation | CancelOperation | BreakOperation;
+export type Operation =
+  AcquireOperation | ReleaseOperation | ReturnOperation | EnqueueOperation | CancelOperation | BreakOperation;
 
 export interface RenewOperation {
   readonly queue: string;
   readonly claim_id: string;
   readonly fencing_token: number;
   readonly ttl_ms?: number | undefined;
+  /** Renews only if this is who holds. */
+  readonly holder?: string | undefined;
+  /** A ttl_ms above the queue's max_ttl_ms is that, instead of refused. */
+  readonly shorten?: boolean | undefined;
 }
 
 export interface ClaimKey {
@@ -193,6 +221,11 @@ export function sweepIdleQueues(
     after?.queue ?? '',
     rowsPerCall,
   ]);
+}
+
+/** How much a call changed: what only says that a run may be taken is no change. */
+export function changesIn(decisions: readonly Decision[]): number {
+  return decisions.filter(({ code }) => code !== 'ready').length;
 }
 
 async function sweep(db: Database, sql: string, parameters: readonly unknown[]): Promise<SweepPage> {

@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 /** Read when a scrape comes, from this process's memory: a scrape never asks the database. */
 export interface Gauges {
   readonly waitingClients: () => number;
+  readonly waitingTakers: () => number;
   readonly pendingOperations: () => number;
   readonly isLeader: () => boolean;
   readonly leaderEpoch: () => number;
@@ -107,6 +108,7 @@ export class Metrics {
         },
       });
     gauge('signalbox_waiting_clients', 'Requests that wait for a grant on this replica.', gauges.waitingClients);
+    gauge('signalbox_waiting_takers', 'Workers that wait for a run on this replica.', gauges.waitingTakers);
     gauge('signalbox_pending_operations', 'Operations that wait to be sent to the database.', gauges.pendingOperations);
     gauge('signalbox_is_leader', '1 = this replica leads.', () => Number(gauges.isLeader()));
     gauge('signalbox_leader_epoch', 'Epoch of the term this replica leads, 0 = it does not.', gauges.leaderEpoch);

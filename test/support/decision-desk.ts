@@ -1,4 +1,5 @@
 import type { Announcer } from '../../src/notifier/announcer.ts';
+import { TakerRoom } from '../../src/notifier/taker-room.ts';
 import { WaitingRoom } from '../../src/notifier/waiting-room.ts';
 import { DecisionDesk } from '../../src/queues/decision-desk.ts';
 import { News } from '../../src/queues/news.ts';
@@ -13,11 +14,16 @@ import { until } from './until.ts';
 export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs: number }) {
   const database = new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
   const batchSizes: number[] = [];
-  const announcer = { announceMoved: () => undefined } as unknown as Announcer;
+  const announcer = { announceMoved: () => undefined, announceReady: () => undefined } as unknown as Announcer;
   const desk = new DecisionDesk({
     db: database,
     clock: systemClock,
-    news: new News({ room: new WaitingRoom(), announcer, onDecision: () => undefined }),
+    news: new News({
+      room: new WaitingRoom(),
+      takers: new TakerRoom(),
+      announcer,
+      onDecision: () => undefined,
+    }),
     autoCreateQueues: true,
     batchMax: 100,
     inFlightMax: 1,

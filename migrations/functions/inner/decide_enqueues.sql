@@ -1,5 +1,5 @@
 -- All enqueues of a batch whose lines this transaction has locked in an earlier statement. What came through the inbox goes
--- into the line before them. Items whose line is not locked get no row here.
+-- into the line before them. Items whose line is not locked get no row here. Code known has a body if the run waits.
 create or replace function signalbox.decide_enqueues(p_items jsonb, p_lines signalbox.lines[])
 returns setof signalbox_v1.decision
 language plpgsql
@@ -7,6 +7,8 @@ as $$
 declare
   v_items jsonb;
   v_queue text;
+  v_decision signalbox_v1.decision;
+  v_known signalbox.delayed;
 begin
   select jsonb_agg(o.value || jsonb_build_object('item', o.n - 1) order by o.n) into v_items
     from jsonb_array_elements(p_items) with ordinality o(value, n)
@@ -19,7 +21,17 @@ begin
   loop
     perform signalbox.move_inbox(v_queue, 1000);
   end loop;
-  return query select * from signalbox.place_runs(v_items);
+  for v_decision in select * from signalbox.place_runs(v_items) loop
+    if v_decision.code = 'known' then
+      v_known := signalbox.find_queued(v_decision.queue, v_decision.claim_id);
+      if v_known.kind = 'run' then
+        v_decision.body := signalbox.queued_run_body(v_known, (
+          select r.max_attempts from signalbox.runs r
+          where r.queue = v_decision.queue and r.claim_id = v_decision.claim_id));
+      end if;
+    end if;
+    return next v_decision;
+  end loop;
   for v_queue in
     select distinct i.value ->> 'queue' collate "C" from jsonb_array_elements(v_items) i order by 1
   loop

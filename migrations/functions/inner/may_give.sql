@@ -1,6 +1,5 @@
 -- Reads without locks whether a take from this queue, or from those with this prefix, could give something or set
--- something moving. An idle taker asks nothing more than this. (A lease that ran out is seen for a named queue only; those
--- of a prefix are put back by the leader.)
+-- something moving. (A lease that ran out is seen for a named queue only; those of a prefix are put back by the leader.)
 create or replace function signalbox.may_give(p_queue text, p_prefix text) returns boolean
 language plpgsql stable
 as $$
@@ -12,7 +11,8 @@ begin
       or cardinality(signalbox.stirring_queues(p_prefix, 1)) > 0;
   end if;
   return exists (
-      select 1 from signalbox.lines n where n.queue = p_queue and (n.runs > 0 or n.next_due_at <= signalbox.clock()))
+      select 1 from signalbox.ready_queues r where r.queue = p_queue)
+    or exists (select 1 from signalbox.lines n where n.queue = p_queue and n.next_due_at <= signalbox.clock())
     or exists (select 1 from signalbox.inbox b where b.queue = p_queue)
     or exists (
       select 1 from signalbox.leases l

@@ -9,7 +9,7 @@ declare
   v_ttl_ms integer := (p_request ->> 'ttl_ms')::integer;
   v_left integer := coalesce((p_request ->> 'max')::integer, 1);
   v_request_id text := p_request ->> 'request_id';
-  v_bytes bigint := 4194304;
+  v_bytes bigint := coalesce((p_request ->> 'bytes')::bigint, 4194304);
   v_candidates text[];
   v_stirred text[];
   v_locked text[];
@@ -22,6 +22,12 @@ declare
   v_full boolean := false;
   v_more boolean;
 begin
+  if v_queue is not null
+    and v_ttl_ms > coalesce((select q.max_ttl_ms from signalbox.queues q where q.queue = v_queue), 300000) then
+    return next (null, 'ttl_too_long', v_queue, null, jsonb_build_object('max_ttl_ms',
+      coalesce((select q.max_ttl_ms from signalbox.queues q where q.queue = v_queue), 300000)))::signalbox_v1.decision;
+    return;
+  end if;
   if v_request_id is not null then
     if (p_request ->> 'continues')::boolean then
       perform 1 from signalbox.takes t
@@ -36,9 +42,12 @@ begin
       return;
     end if;
   end if;
-  if not signalbox.may_give(v_queue, v_prefix) then
+  -- An idle taker costs a few reads: nothing is locked for it, and nothing written.
+  if not signalbox.may_give(v_queue, v_prefix)
+    and (select 1 from signalbox.lines n where n.queue = v_queue and n.runs > 0) is null then
     if v_queue is not null and (select 1 from signalbox.lines n where n.queue = v_queue) is null then
       return next (null, 'queue_not_found', v_queue, null, null)::signalbox_v1.decision;
+      return;
     end if;
     return next signalbox.served(false, false, false);
     return;
@@ -79,8 +88,7 @@ begin
     where c <> all(coalesce(v_locked, '{}'))
       and (select 1 from signalbox.lines n where n.queue = c) is null
   loop
-    return next (null, case when (select 1 from signalbox.inbox b where b.queue = v_name limit 1) is null
-      then 'queue_not_found' else 'queue_missing' end, v_name, null, null)::signalbox_v1.decision;
+    return next (null, 'queue_missing', v_name, null, null)::signalbox_v1.decision;
   end loop;
 
   -- What may come into these lines first, then what their places allow; in the order in which the queues became ready.

@@ -116,6 +116,9 @@ begin
     select signalbox.ended_claim(v_item.queue, v_item.claim_id,
         coalesce((select q.claim_memory_ms from signalbox.queues q where q.queue = v_item.queue), 86400000))
       into v_body;
+    if v_body is null then
+      v_body := signalbox.dead_letter_body(v_item.queue, v_item.claim_id);
+    end if;
     return next (v_item.item,
       case when v_body is not null then 'ended' when v_line.queue is null then 'queue_not_found'
         else 'claim_not_found' end,

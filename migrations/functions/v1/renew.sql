@@ -1,5 +1,5 @@
--- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder"}], the holder only
--- where it is to be checked. No line is locked; lease rows are, in (queue, slot)
+-- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder", "shorten"}]: the holder
+-- only where it is to be checked; shorten: a ttl_ms above the queue's max_ttl_ms is that. No line is locked; lease rows are, in (queue, slot)
 -- order, in a statement of their own, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
 create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision
@@ -30,7 +30,8 @@ begin
 
   for v_item in
     select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer, holder text)
+      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer, holder text,
+        shorten boolean)
   loop
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     if not found then
@@ -45,6 +46,9 @@ begin
       and v_lease.holder = coalesce(v_item.holder, v_lease.holder)
       and (v_lease.hold_until is null or v_lease.hold_until > v_now) then
       select * into v_settings from signalbox.queues q where q.queue = v_item.queue;
+      if v_item.shorten then
+        v_item.ttl_ms := least(v_item.ttl_ms, v_settings.max_ttl_ms);
+      end if;
       if v_item.ttl_ms > v_settings.max_ttl_ms then
         return next (v_item.item, 'ttl_too_long', v_item.queue, v_item.claim_id,
           jsonb_build_object('max_ttl_ms', v_settings.max_ttl_ms))::signalbox_v1.decision;

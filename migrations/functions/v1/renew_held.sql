@@ -11,6 +11,6 @@ begin
   return query
     select r.* from signalbox_v1.renew((
       select coalesce(jsonb_agg(jsonb_build_object('queue', t.queue, 'claim_id', t.claim_id, 'fencing_token',
-        t.fencing_token, 'holder', p_holder, 'ttl_ms', p_ttl_ms) order by t.queue, t.slot), '[]')
+        t.fencing_token, 'holder', p_holder, 'ttl_ms', p_ttl_ms, 'shorten', true) order by t.queue, t.slot), '[]')
       from signalbox.taken t where t.holder = p_holder and starts_with(t.queue, p_prefix))) r;
 end $$;

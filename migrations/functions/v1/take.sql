@@ -1,7 +1,8 @@
--- Gives runs to workers, [{"holder", "queue" or "prefix", "max", "ttl_ms", "request_id", "continues"}], one after another:
+-- Gives runs to workers, [{"holder", "queue" or "prefix", "max", "ttl_ms", "request_id", "continues",
+-- "bytes"}], one after another:
 -- the queue that has waited longest first, each queue its share, limits and order obeyed. Rows with code taken carry the
 -- item and a lease; one row with code served ends each item: {"more": there may be more to take, call again with
--- continues; "busy": a line was locked by somebody else; "repeated"}. queue_missing (no item): runs wait in the inbox for
+-- continues; "busy": a line was locked by somebody else; "repeated"}, or code queue_not_found or ttl_too_long. queue_missing (no item): runs wait in the inbox for
 -- a queue that does not exist; ensure it. Rows without item also tell what happened to other claims.
 -- At most 64 lines are locked, those of others are skipped, unless p_wait: then one named queue is waited for.
 -- The same holder and request_id again: the same claims, those that are still held, and nothing new.
@@ -24,7 +25,7 @@ begin
     select (o.n - 1)::integer as item, o.value from jsonb_array_elements(p_items) with ordinality o(value, n) order by o.n
   loop
     for v_decision in select * from signalbox.take_for(v_item.value, p_wait) loop
-      if v_decision.code in ('taken', 'served', 'queue_not_found') then
+      if v_decision.code in ('taken', 'served', 'queue_not_found', 'ttl_too_long') then
         v_decision.item := v_item.item;
       end if;
       return next v_decision;
