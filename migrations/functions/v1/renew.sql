@@ -46,8 +46,8 @@ begin
       and v_lease.holder = coalesce(v_item.holder, v_lease.holder)
       and (v_lease.hold_until is null or v_lease.hold_until > v_now) then
       select * into v_settings from signalbox.queues q where q.queue = v_item.queue;
-      if v_item.shorten then
-        v_item.ttl_ms := least(v_item.ttl_ms, v_settings.max_ttl_ms);
+      if v_item.shorten and v_item.ttl_ms > v_settings.max_ttl_ms then
+        v_item.ttl_ms := v_settings.max_ttl_ms;
       end if;
       if v_item.ttl_ms > v_settings.max_ttl_ms then
         return next (v_item.item, 'ttl_too_long', v_item.queue, v_item.claim_id,
