@@ -177,10 +177,11 @@ export class Worker implements Service {
       this.#tell('lost', run, reason);
     });
     this.#tell('taken', run);
-    if (this.#taking?.signal.aborted !== false && !this.#mustTry(run))
-      this.#report(held, givenBack('the worker stopped'));
+    const isStopping = this.#taking?.signal.aborted !== false;
     // An answer that was long under way: its handler would be told to stop before it had begun.
-    else if (this.#clock.monotonicMs() >= held.window.stopAtMs) this.#report(held, givenBack('taken too late'));
+    const isLate = this.#clock.monotonicMs() >= held.window.stopAtMs;
+    if (isStopping && !this.#mustTry(run)) this.#report(held, givenBack('the worker stopped'));
+    else if (isLate) this.#report(held, givenBack('most of the lease was over when its grant was known'));
     else void this.#work(held);
   }
 

@@ -8,6 +8,8 @@ export interface Asked {
   readonly headers: IncomingMessage['headers'];
   /** performance.now() of the arrival. */
   readonly atMs: number;
+  /** Aborts when the request is answered or its client has hung up. */
+  readonly gone: AbortSignal;
 }
 
 /** What to do with one request. */
@@ -22,14 +24,14 @@ export type Answer =
 export class ScriptedService implements AsyncDisposable {
   readonly asked: Asked[] = [];
   readonly #server: Server;
-  #answer: (asked: Asked, number: number) => Answer = () => 'silence';
+  #answer: (asked: Asked, number: number) => Answer | Promise<Answer> = () => 'silence';
 
   private constructor(server: Server) {
     this.#server = server;
     server.on('request', (request, response) => this.#serve(request, response));
   }
 
-  static async start(answer: (asked: Asked, number: number) => Answer): Promise<ScriptedService> {
+  static async start(answer: (asked: Asked, number: number) => Answer | Promise<Answer>): Promise<ScriptedService> {
     const service = new ScriptedService(createServer());
     service.#answer = answer;
     await new Promise<void>((resolve) => service.#server.listen(0, '127.0.0.1', resolve));
@@ -49,6 +51,8 @@ export class ScriptedService implements AsyncDisposable {
     const atMs = performance.now();
     let text = '';
     request.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+    const gone = new AbortController();
+    response.on('close', () => gone.abort());
     request.on('end', () => {
       const asked: Asked = {
         method: request.method ?? '',
@@ -56,16 +60,20 @@ export class ScriptedService implements AsyncDisposable {
         headers: request.headers,
         body: text === '' ? undefined : (JSON.parse(text) as Record<string, unknown>),
         atMs,
+        gone: gone.signal,
       };
       this.asked.push(asked);
-      const answer = this.#answer(asked, this.asked.length);
-      if (answer === 'hang up') request.socket.destroy();
-      else if (answer !== 'silence') {
-        const type = answer.status < 400 ? 'application/json' : 'application/problem+json';
-        response.writeHead(answer.status, { 'content-type': type, ...answer.headers });
-        response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body));
-      }
+      void Promise.resolve(this.#answer(asked, this.asked.length)).then((answer) => send(answer, request, response));
     });
+  }
+}
+
+function send(answer: Answer, request: IncomingMessage, response: ServerResponse): void {
+  if (answer === 'hang up') request.socket.destroy();
+  else if (answer !== 'silence') {
+    const type = answer.status < 400 ? 'application/json' : 'application/problem+json';
+    response.writeHead(answer.status, { 'content-type': type, ...answer.headers });
+    response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body));
   }
 }
 

@@ -50,9 +50,10 @@ export interface StopOptions {
 }
 
 /** Throws a RangeError or TypeError for options that cannot be. */
-export function checkOptions({ queue, prefix, handler, ...options }: WorkerOptions): void {
+export function checkOptions({ queue, prefix, handler, rules = [], ...options }: WorkerOptions): void {
   if ((queue === undefined) === (prefix === undefined)) throw new TypeError('a worker has either a queue or a prefix');
   if (typeof handler !== 'function') throw new TypeError('a worker has a handler');
+  if (rules.some(({ error }) => typeof error !== 'function')) throw new TypeError('a rule names a class of errors');
   const { concurrency = 1, ttlMs = ttlMsRange.min, waitMs = 0, graceMs = 0, settleMs = 0 } = options;
   checkRange('concurrency', concurrency, 1, claimsPerCallMax);
   checkRange('ttlMs', ttlMs, ttlMsRange.min, ttlMsRange.max);
