@@ -11,6 +11,54 @@ create table signalbox.chores (
   constraint chores_pkey PRIMARY KEY (chore)
 ) with (fillfactor=50);
 
+create table signalbox.dead_letters (
+  queue text collate "C" not null,
+  claim_id text collate "C" not null,
+  reason text collate "C" not null,
+  outcome text collate "C",
+  error text,
+  holder text collate "C" not null,
+  attempts integer not null,
+  max_attempts integer not null,
+  max_age_ms bigint,
+  priority integer not null,
+  seq bigint not null,
+  labels jsonb not null,
+  metadata jsonb not null,
+  payload json,
+  enqueued_at timestamp with time zone not null,
+  died_at timestamp with time zone not null,
+  blocks boolean not null,
+  constraint dead_letters_pkey PRIMARY KEY (queue, claim_id),
+  constraint dead_letters_reason_known CHECK ((reason = ANY (ARRAY['max_attempts'::text, 'max_age'::text, 'failure'::text, 'skipped'::text])))
+);
+CREATE INDEX dead_letters_age ON signalbox.dead_letters USING btree (died_at) WHERE (NOT blocks);
+CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, priority DESC, seq) WHERE blocks;
+CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at, claim_id);
+
+create table signalbox.delayed (
+  queue text collate "C" not null,
+  claim_id text collate "C" not null,
+  kind text collate "C" not null,
+  seq bigint not null,
+  priority integer not null,
+  mode text collate "C" not null,
+  holder text collate "C" not null,
+  ttl_ms integer not null,
+  lapsed_offers smallint not null,
+  labels jsonb not null,
+  metadata jsonb not null,
+  enqueued_at timestamp with time zone not null,
+  attempts integer not null,
+  due_at timestamp with time zone not null,
+  blocks boolean not null,
+  constraint delayed_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text])))
+) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX delayed_blocks ON signalbox.delayed USING btree (queue, priority DESC, seq) WHERE blocks;
+CREATE INDEX delayed_due ON signalbox.delayed USING btree (due_at);
+CREATE INDEX delayed_line ON signalbox.delayed USING btree (queue, due_at);
+CREATE UNIQUE INDEX delayed_claim ON signalbox.delayed USING btree (claim_id, queue);
+
 create table signalbox.events (
   id bigint not null generated always as identity,
   xid xid8 not null default pg_current_xact_id(),
@@ -59,10 +107,27 @@ create table signalbox.history (
   ended_at timestamp with time zone not null,
   actor text,
   detail text,
+  kind text collate "C" not null default 'claim'::text,
+  attempt integer,
+  error text,
   constraint history_grant_is_whole CHECK (((slot IS NULL) = (fencing_token IS NULL))),
   constraint history_state_known CHECK ((state = ANY (ARRAY['released'::text, 'cancelled'::text, 'expired'::text, 'broken'::text, 'superseded'::text, 'dead'::text, 'waiting'::text])))
 ) partition by RANGE (ended_at);
 CREATE INDEX history_claim ON ONLY signalbox.history USING btree (queue, claim_id);
+
+create table signalbox.inbox (
+  id bigint not null generated always as identity,
+  queue text collate "C" not null,
+  claim_id text collate "C" not null,
+  payload json,
+  priority integer not null,
+  labels jsonb not null,
+  delay_ms bigint not null,
+  max_attempts integer,
+  max_age_ms bigint,
+  enqueued_at timestamp with time zone not null
+) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX inbox_line ON signalbox.inbox USING btree (queue, id);
 
 create table signalbox.leases (
   queue text collate "C" not null,
@@ -91,8 +156,11 @@ create table signalbox.leases (
   outcome text collate "C",
   free_after timestamp with time zone,
   next_free integer,
+  kind text collate "C" not null default 'claim'::text,
+  attempt integer not null default 1,
   constraint leases_pkey PRIMARY KEY (queue, slot),
   constraint leases_free_has_end CHECK (((state = 'free'::text) = ((ended_at IS NOT NULL) AND (end_state IS NOT NULL) AND (end_reason IS NOT NULL)))),
+  constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))),
   constraint leases_slot_positive CHECK ((slot >= 1)),
   constraint leases_state_known CHECK ((state = ANY (ARRAY['held'::text, 'free'::text]))),
   constraint leases_text_length CHECK (((length(claim_id) <= 200) AND (length(holder) <= 200))),
@@ -110,10 +178,19 @@ create table signalbox.lines (
   newest_token bigint not null default 0,
   top_slot integer not null default 0,
   free_head integer,
+  runs integer not null default 0,
+  delayed integer not null default 0,
+  blockers integer not null default 0,
+  dead integer not null default 0,
+  next_due_at timestamp with time zone,
   constraint lines_pkey PRIMARY KEY (queue),
+  constraint lines_blockers_not_negative CHECK ((blockers >= 0)),
+  constraint lines_dead_not_negative CHECK ((dead >= 0)),
+  constraint lines_delayed_not_negative CHECK ((delayed >= 0)),
   constraint lines_held_not_negative CHECK ((held >= 0)),
   constraint lines_large_limit_is_wide CHECK ((wide OR (concurrency_limit <= 256))),
   constraint lines_limit_range CHECK (((concurrency_limit >= 0) AND (concurrency_limit <= 1000000))),
+  constraint lines_runs_not_negative CHECK ((runs >= 0)),
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
@@ -143,17 +220,36 @@ create table signalbox.queues (
   claim_memory_ms integer not null default 86400000,
   created_at timestamp with time zone not null,
   updated_at timestamp with time zone not null,
+  max_runs integer default 10000000,
+  max_attempts integer not null default 5,
+  max_age_ms bigint,
+  retry_delay_ms integer not null default 1000,
+  retry_delay_max_ms bigint not null default 300000,
+  on_failure text collate "C",
   constraint queues_pkey PRIMARY KEY (queue),
   constraint queues_claim_memory_range CHECK (((claim_memory_ms >= 1000) AND (claim_memory_ms <= 604800000))),
   constraint queues_default_ttl_range CHECK (((default_ttl_ms >= 1000) AND (default_ttl_ms <= 86400000))),
   constraint queues_default_ttl_within_max CHECK ((default_ttl_ms <= max_ttl_ms)),
   constraint queues_lock_delay_range CHECK (((lock_delay_ms >= 0) AND (lock_delay_ms <= 600000))),
+  constraint queues_max_age_range CHECK (((max_age_ms >= 1000) AND (max_age_ms <= '31536000000'::bigint))),
+  constraint queues_max_attempts_range CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
   constraint queues_max_hold_range CHECK (((max_hold_ms >= 1000) AND (max_hold_ms <= '2592000000'::bigint))),
+  constraint queues_max_runs_range CHECK (((max_runs >= 0) AND (max_runs <= 10000000))),
   constraint queues_max_ttl_range CHECK (((max_ttl_ms >= 1000) AND (max_ttl_ms <= 86400000))),
   constraint queues_max_waiting_range CHECK (((max_waiting >= 0) AND (max_waiting <= 10000000))),
   constraint queues_name_form CHECK (((queue ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text) AND (queue !~ '^[.]+$'::text))),
+  constraint queues_on_failure_known CHECK ((on_failure = ANY (ARRAY['wait'::text, 'step_around'::text, 'stop'::text]))),
+  constraint queues_retry_delay_max_range CHECK (((retry_delay_max_ms >= 0) AND (retry_delay_max_ms <= '31536000000'::bigint))),
+  constraint queues_retry_delay_range CHECK (((retry_delay_ms >= 0) AND (retry_delay_ms <= 86400000))),
   constraint queues_waiting_ttl_range CHECK (((waiting_ttl_ms >= 1000) AND (waiting_ttl_ms <= 86400000)))
 );
+
+create table signalbox.ready_queues (
+  queue text collate "C" not null,
+  ready_at timestamp with time zone not null,
+  constraint ready_queues_pkey PRIMARY KEY (queue)
+) with (fillfactor=50, vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX ready_queues_order ON signalbox.ready_queues USING btree (ready_at, queue);
 
 create table signalbox.replicas (
   replica_id text collate "C" not null,
@@ -163,6 +259,36 @@ create table signalbox.replicas (
   heard_at timestamp with time zone not null,
   constraint replicas_pkey PRIMARY KEY (replica_id)
 ) with (fillfactor=50);
+
+create table signalbox.runs (
+  queue text collate "C" not null,
+  claim_id text collate "C" not null,
+  payload json,
+  max_attempts integer not null,
+  max_age_ms bigint,
+  dead_after timestamp with time zone,
+  constraint runs_pkey PRIMARY KEY (queue, claim_id)
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX runs_dead_after ON signalbox.runs USING btree (dead_after) WHERE (dead_after IS NOT NULL);
+
+create table signalbox.taken (
+  holder text collate "C" not null,
+  queue text collate "C" not null,
+  slot integer not null,
+  claim_id text collate "C" not null,
+  fencing_token bigint not null,
+  constraint taken_pkey PRIMARY KEY (holder, queue, slot)
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+
+create table signalbox.takes (
+  holder text collate "C" not null,
+  request_id text collate "C" not null,
+  taken_at timestamp with time zone not null,
+  closed boolean not null default false,
+  claims jsonb not null default '[]'::jsonb,
+  constraint takes_pkey PRIMARY KEY (holder, request_id)
+) with (fillfactor=70);
+CREATE INDEX takes_age ON signalbox.takes USING btree (taken_at);
 
 create table signalbox.terms (
   epoch bigint not null,
@@ -210,6 +336,7 @@ create table signalbox.waiting (
   labels jsonb not null default '{}'::jsonb,
   metadata jsonb not null default '{}'::jsonb,
   enqueued_at timestamp with time zone not null,
+  attempts integer not null default 0,
   constraint waiting_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))),
   constraint waiting_mode_known CHECK ((mode = ANY (ARRAY['wait'::text, 'latest_only'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
