@@ -22,6 +22,8 @@ const ask = (queue: string, body: object) => client.ask('POST', `/v1/queues/${qu
 const described = {
   claim_id: 'string',
   queue: 'string',
+  kind: 'string',
+  attempt: 'integer',
   holder: 'string',
   priority: 'integer',
   mode: 'string',
@@ -112,6 +114,7 @@ describe('acquire, waiting', () => {
     expect(shapeOf(reply.body)).toEqual({
       ...described,
       state: 'string',
+      due_at: 'null',
       ttl_ms: 'integer',
       position: 'integer',
       position_exact: 'boolean',

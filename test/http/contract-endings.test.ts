@@ -20,6 +20,8 @@ afterAll(async () => {
 const ended = {
   claim_id: 'string',
   queue: 'string',
+  kind: 'string',
+  attempt: 'integer',
   holder: 'string',
   priority: 'integer',
   mode: 'string',
@@ -29,6 +31,7 @@ const ended = {
   state: 'string',
   reason: 'string',
   ended_at: 'instant',
+  error: 'null',
 };
 const notHeld = { outcome: 'null', fencing_token: 'null', slot: 'null', acquired_at: 'null' };
 const breakClaim = (queue: string, claimId: string, body: object = { reason: 'it hangs', actor: 'op@example' }) =>

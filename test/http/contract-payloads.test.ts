@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { elementTexts, memberText } from '../../src/http/member-text.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
@@ -48,8 +49,13 @@ async function ask(method: string, path: string, body?: string): Promise<{ statu
   });
   return { status: response.status, text: await response.text() };
 }
+/** Long ones by what is left of them, so that a difference can be read. */
+const shown = (text: string | undefined) =>
+  text === undefined || text.length < 2000
+    ? text
+    : `${text.length} characters, ${createHash('sha256').update(text).digest('hex')}`;
 const payloadsIn = (text: string, list: string) =>
-  elementTexts(memberText(text, list) ?? '').map((element) => memberText(element, 'payload'));
+  elementTexts(memberText(text, list) ?? '').map((element) => shown(memberText(element, 'payload')));
 
 describe('a payload comes back byte for byte', () => {
   it.each(payloads)('%s', async (_title, payload) => {
@@ -57,21 +63,21 @@ describe('a payload comes back byte for byte', () => {
     // The name of the member is written with an escape, and white space around the value belongs to nothing.
     const body = `{"claim_id":"a", "\\u0070ayload" : ${payload} }`;
     expect((await ask('POST', `/v1/queues/${queue}/enqueue`, body)).status).toBe(201);
-    const take = JSON.stringify({ queue, holder: 'worker', request_id: 'r' });
+    const take = JSON.stringify({ queue, holder: 'worker', request_id: anId('take') });
     const taken = await ask('POST', '/v1/take', take);
-    expect(payloadsIn(taken.text, 'claims')).toEqual([payload]);
+    expect(payloadsIn(taken.text, 'claims')).toEqual([shown(payload)]);
     // Again by the same request, and again as a dead letter.
-    expect(payloadsIn((await ask('POST', '/v1/take', take)).text, 'claims')).toEqual([payload]);
+    expect(payloadsIn((await ask('POST', '/v1/take', take)).text, 'claims')).toEqual([shown(payload)]);
     const [claim] = (JSON.parse(taken.text) as { claims: { fencing_token: number }[] }).claims;
     const failure = JSON.stringify({ fencing_token: claim?.fencing_token, outcome: 'failure' });
     expect((await ask('POST', `/v1/queues/${queue}/claims/a/release`, failure)).status).toBe(200);
     const dead = await ask('GET', `/v1/dead-letters?queue=${queue}`);
-    expect(payloadsIn(dead.text, 'dead_letters')).toEqual([payload]);
+    expect(payloadsIn(dead.text, 'dead_letters')).toEqual([shown(payload)]);
     // And redriven.
     const redrive = await ask('POST', `/v1/queues/${queue}/dead-letters/redrive`, '{"all":true,"actor":"a"}');
     expect(redrive).toMatchObject({ status: 200, text: '{"redriven":1,"not_found":[]}' });
     const retaken = await ask('POST', '/v1/take', JSON.stringify({ queue, holder: 'worker' }));
-    expect(payloadsIn(retaken.text, 'claims')).toEqual([payload]);
+    expect(payloadsIn(retaken.text, 'claims')).toEqual([shown(payload)]);
   });
 
   it('of many in one answer each has its own', async () => {
@@ -79,7 +85,7 @@ describe('a payload comes back byte for byte', () => {
     await replica.client.put(queue, { concurrency_limit: null });
     for (const [, payload] of payloads) await ask('POST', `/v1/queues/${queue}/enqueue`, `{"payload":${payload}}`);
     const { text } = await ask('POST', '/v1/take', JSON.stringify({ queue, holder: 'worker', max: 1000 }));
-    expect(payloadsIn(text, 'claims')).toEqual(payloads.map(([, payload]) => payload));
+    expect(payloadsIn(text, 'claims')).toEqual(payloads.map(([, payload]) => shown(payload)));
   });
 
   it('without one the taker gets null', async () => {
