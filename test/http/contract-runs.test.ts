@@ -267,6 +267,27 @@ describe('take', () => {
     expect(performance.now() - sentAtMs).toBeGreaterThan(250);
   });
 
+  it('of many at once each gets a run of its own', async () => {
+    const queue = anId('q');
+    await client.put(queue, { concurrency_limit: null });
+    const asked = Array.from({ length: 20 }, () => client.take({ queue, max: 2, wait_ms: 30_000 }));
+    for (let i = 0; i < 40; i++) await client.enqueue(queue, { claim_id: `r${i}` });
+    const replies = await Promise.all(asked);
+    const taken = replies.flatMap((reply) => idsOf(reply) ?? []);
+    expect(replies.every((reply) => (idsOf(reply)?.length ?? 0) > 0)).toBe(true);
+    expect(new Set(taken).size).toBe(taken.length);
+  });
+
+  it('whose client has hung up takes nothing: the next one gets the run, as its first attempt', async () => {
+    const queue = anId('q');
+    const hangUp = new AbortController();
+    const asked = client.take({ queue, wait_ms: 30_000 }, { signal: hangUp.signal });
+    setTimeout(() => hangUp.abort(), 200);
+    await expect(asked).rejects.toThrow('abort');
+    await enqueueAll(queue, 'a');
+    expect(await client.takeOne({ queue, wait_ms: 10_000 })).toMatchObject({ claim_id: 'a', attempt: 1 });
+  });
+
   it('with a prefix takes from all queues whose names begin so, each with its own limit, and from no other', async () => {
     const tag = anId('t');
     await client.put(`${tag}/two`, { concurrency_limit: 2 });
