@@ -41,12 +41,14 @@ alter table signalbox.history
   add column attempt integer,
   add column error text;
 
--- What a run carries, from its enqueue to its end. Type json: it keeps the text as it came.
+-- What a run carries, from its enqueue to its end. Type json: it keeps the text as it came. attempts_before: those made
+-- before it was last redriven; what it was enqueued with is max_attempts less these.
 create table signalbox.runs (
   queue text collate "C" not null,
   claim_id text collate "C" not null,
   payload json,
   max_attempts integer not null,
+  attempts_before integer not null default 0,
   max_age_ms bigint,
   dead_after timestamptz,
   constraint runs_pkey primary key (queue, claim_id)
@@ -104,6 +106,7 @@ create table signalbox.dead_letters (
   holder text collate "C" not null,
   attempts integer not null,
   max_attempts integer not null,
+  attempts_before integer not null default 0,
   max_age_ms bigint,
   priority integer not null,
   seq bigint not null,

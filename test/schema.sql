@@ -20,6 +20,7 @@ create table signalbox.dead_letters (
   holder text collate "C" not null,
   attempts integer not null,
   max_attempts integer not null,
+  attempts_before integer not null default 0,
   max_age_ms bigint,
   priority integer not null,
   seq bigint not null,
@@ -265,6 +266,7 @@ create table signalbox.runs (
   claim_id text collate "C" not null,
   payload json,
   max_attempts integer not null,
+  attempts_before integer not null default 0,
   max_age_ms bigint,
   dead_after timestamp with time zone,
   constraint runs_pkey PRIMARY KEY (queue, claim_id)

@@ -1,9 +1,15 @@
--- Ends one claim or run that waits in line or is delayed, under the line's lock.
+-- Ends one claim or run that waits in line or is delayed, under the line's lock. A run that dies keeps what is known of
+-- its last grant: that is what an operator asks first.
 create or replace function signalbox.end_waiting(
   p_claim signalbox.delayed, p_state text, p_reason text, p_actor text default null, p_detail text default null
 ) returns void
 language plpgsql
 as $$
+declare
+  v_blockers integer;
+  v_holder text;
+  v_outcome text;
+  v_error text;
 begin
   if p_claim.due_at is null then
     delete from signalbox.waiting w where w.claim_id = p_claim.claim_id and w.queue = p_claim.queue;
@@ -18,17 +24,28 @@ begin
       waiting = n.waiting - (p_claim.due_at is null and p_claim.kind = 'claim')::integer,
       runs = n.runs - (p_claim.due_at is null and p_claim.kind = 'run')::integer,
       delayed = n.delayed - (p_claim.due_at is not null)::integer, blockers = n.blockers - p_claim.blocks::integer
-    where n.queue = p_claim.queue;
+    where n.queue = p_claim.queue returning n.blockers into v_blockers;
+  if p_state = 'dead' and p_claim.attempts > 0 then
+    select h.holder, h.outcome, h.error into v_holder, v_outcome, v_error from signalbox.history h
+      where h.queue = p_claim.queue and h.claim_id = p_claim.claim_id and h.slot is not null
+        and h.enqueued_at = p_claim.enqueued_at
+      order by h.ended_at desc limit 1;
+  end if;
   insert into signalbox.history (queue, claim_id, holder, state, reason, final, priority, mode, labels, metadata,
-      enqueued_at, ended_at, actor, detail, kind, attempt)
+      enqueued_at, ended_at, actor, detail, kind, attempt, error)
     values (p_claim.queue, p_claim.claim_id, p_claim.holder, p_state, p_reason, true, p_claim.priority, p_claim.mode,
       p_claim.labels, p_claim.metadata, p_claim.enqueued_at, signalbox.clock(), p_actor, p_detail, p_claim.kind,
-      p_claim.attempts);
-  perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, jsonb_strip_nulls(
-    jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail', p_detail)));
+      p_claim.attempts, v_error);
   if p_claim.kind = 'run' and p_state = 'dead' then
-    perform signalbox.bury(p_claim, p_reason, null, null, '', false);
-  elsif p_claim.kind = 'run' then
-    delete from signalbox.runs r where r.queue = p_claim.queue and r.claim_id = p_claim.claim_id;
+    perform signalbox.bury(p_claim, p_reason, v_outcome, v_error, coalesce(v_holder, ''), false, p_actor, p_detail);
+  else
+    perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, jsonb_strip_nulls(
+      jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail', p_detail)));
+    if p_claim.kind = 'run' then
+      delete from signalbox.runs r where r.queue = p_claim.queue and r.claim_id = p_claim.claim_id;
+    end if;
+  end if;
+  if p_claim.blocks and v_blockers = 0 then
+    perform signalbox.record_event('queue.unblocked', p_claim.queue, null, '{}');
   end if;
 end $$;

@@ -8,6 +8,7 @@ declare
   v_claims integer;
   v_runs integer;
   v_blockers integer;
+  v_left integer;
 begin
   with due as (
     delete from signalbox.delayed d where d.ctid = any(array(
@@ -33,6 +34,9 @@ begin
         blockers = n.blockers - v_blockers,
         next_due_at = (select d.due_at from signalbox.delayed d where d.queue = p_queue
                        order by d.queue, d.due_at limit 1)
-    where n.queue = p_queue;
+    where n.queue = p_queue returning n.blockers into v_left;
+  if v_blockers > 0 and v_left = 0 then
+    perform signalbox.record_event('queue.unblocked', p_queue, null, '{}');
+  end if;
   return v_claims + v_runs;
 end $$;

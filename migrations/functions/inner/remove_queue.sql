@@ -1,4 +1,5 @@
--- Removes the rows of a queue that nobody holds or waits in, under its line's lock.
+-- Removes the rows of a queue in which nothing holds, waits or is kept any more, under its line's lock. (A heard row that a
+-- poll has locked is left for the leader, see forget_heard.)
 create or replace function signalbox.remove_queue(p_queue text) returns void
 language plpgsql
 as $$
@@ -6,7 +7,8 @@ begin
   delete from signalbox.wide_slots w where w.queue = p_queue;
   delete from signalbox.leases l where l.queue = p_queue;
   delete from signalbox.ready_queues r where r.queue = p_queue;
-  delete from signalbox.dead_letters x where x.queue = p_queue;
+  delete from signalbox.heard h where h.ctid = any(array(
+    select g.ctid from signalbox.heard g where g.queue = p_queue for update skip locked));
   delete from signalbox.queues q where q.queue = p_queue;
   delete from signalbox.lines n where n.queue = p_queue;
 end $$;

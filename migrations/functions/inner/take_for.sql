@@ -10,6 +10,11 @@ declare
   v_left integer := coalesce((p_request ->> 'max')::integer, 1);
   v_request_id text := p_request ->> 'request_id';
   v_bytes bigint := coalesce((p_request ->> 'bytes')::bigint, 4194304);
+  -- Read before it is asked whether this request was made before: a repeat that finds nothing left to give finds what the
+  -- first call took instead.
+  v_may_give boolean := signalbox.may_give(p_request ->> 'queue', p_request ->> 'prefix')
+    or (select 1 from signalbox.lines n where n.queue = p_request ->> 'queue' and n.runs > 0) is not null;
+  v_ready record;
   v_candidates text[];
   v_stirred text[];
   v_locked text[];
@@ -20,6 +25,7 @@ declare
   v_taken jsonb := '[]';
   v_served text[] := '{}';
   v_full boolean := false;
+  v_passed_over boolean := false;
   v_more boolean;
 begin
   if v_queue is not null
@@ -43,8 +49,7 @@ begin
     end if;
   end if;
   -- An idle taker costs a few reads: nothing is locked for it, and nothing written.
-  if not signalbox.may_give(v_queue, v_prefix)
-    and (select 1 from signalbox.lines n where n.queue = v_queue and n.runs > 0) is null then
+  if not v_may_give then
     if v_queue is not null and (select 1 from signalbox.lines n where n.queue = v_queue) is null then
       return next (null, 'queue_not_found', v_queue, null, null)::signalbox_v1.decision;
       return;
@@ -67,7 +72,9 @@ begin
     v_stirred := v_candidates;
   else
     -- Locked here first and released with the call: a line is only skipped, so nobody waits for anybody in a circle.
-    v_candidates := signalbox.lock_ready_queues(v_prefix, least(64, v_left + 1));
+    v_ready := signalbox.lock_ready_queues(v_prefix, least(64, v_left + 1));
+    v_candidates := v_ready.queues;
+    v_passed_over := v_ready.passed_over;
     v_full := cardinality(v_candidates) = least(64, v_left + 1);
     v_stirred := signalbox.stirring_queues(v_prefix, 16);
     v_candidates := v_candidates || array(select s from unnest(v_stirred) s where s <> all(v_candidates));
@@ -138,5 +145,6 @@ begin
     -- Nothing was given: the next call with this id may still be given something.
     delete from signalbox.takes t where t.holder = v_holder and t.request_id = v_request_id;
   end if;
-  return next signalbox.served(v_more, coalesce(cardinality(v_locked), 0) < cardinality(v_candidates), false);
+  return next signalbox.served(v_more,
+    v_passed_over or coalesce(cardinality(v_locked), 0) < cardinality(v_candidates), false);
 end $$;

@@ -16,7 +16,7 @@ declare
   v_bytes bigint := 0;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
-  if v_line.paused or v_line.concurrency_limit = 0 then
+  if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting > 0 then
     return;
   end if;
   select * into v_settings from signalbox.queues q where q.queue = p_queue;
@@ -30,6 +30,8 @@ begin
     select * into v_run from signalbox.runs r where r.queue = p_queue and r.claim_id = v_claim.claim_id;
     if v_run.dead_after <= signalbox.clock() then
       perform signalbox.end_waiting(signalbox.in_line(v_claim), 'dead', 'max_age');
+      -- It may block those behind it.
+      select * into v_line from signalbox.lines n where n.queue = p_queue;
       continue;
     end if;
     v_bytes := v_bytes + coalesce(octet_length(v_run.payload::text), 0);

@@ -1,6 +1,7 @@
 -- Ends what has run out in these queues and hands free places to their lines. Any replica may call it: it needs no
 -- leader. A line that somebody else holds is skipped. At most about p_max rows change; p_max decisions returned = call
--- again. (Claims put back after a lapsed offer are no decisions, but are counted: what is left is for the next round.)
+-- again. (Claims and runs that went into a line
+-- are no decisions, but are counted: what is left is for the next round.)
 create or replace function signalbox_v1.advance(p_queues text[], p_max integer default 100)
 returns setof signalbox_v1.decision
 language plpgsql security definer
@@ -21,12 +22,12 @@ begin
     order by n.queue for no key update skip locked) l;
   foreach v_queue in array coalesce(v_queues, '{}') loop
     exit when v_moved >= p_max;
-    select n.waiting into v_waiting from signalbox.lines n where n.queue = v_queue;
+    select n.waiting + n.runs into v_waiting from signalbox.lines n where n.queue = v_queue;
     for v_decision in select * from signalbox.advance_line(v_queue, p_max - v_moved) loop
       v_moved := v_moved + (v_decision.code <> 'ready')::integer;
       v_waiting := v_waiting - (v_decision.code = 'held')::integer;
       return next v_decision;
     end loop;
-    select v_moved + n.waiting - v_waiting into v_moved from signalbox.lines n where n.queue = v_queue;
+    select v_moved + n.waiting + n.runs - v_waiting into v_moved from signalbox.lines n where n.queue = v_queue;
   end loop;
 end $$;

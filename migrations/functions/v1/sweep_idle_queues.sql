@@ -1,4 +1,5 @@
--- Leader's chore: queues that were made on first use, never configured, and that nobody has used for p_idle_ms.
+-- Leader's chore: queues that were made on first use, never configured, in which there is nothing, and that nobody has used
+-- for p_idle_ms.
 create or replace function signalbox_v1.sweep_idle_queues(
   p_leader text, p_epoch bigint, p_idle_ms bigint, p_after text default '', p_max integer default 100
 ) returns setof signalbox_v1.decision
@@ -6,6 +7,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
   v_candidates text[];
@@ -16,7 +18,9 @@ begin
   perform signalbox.require_term(p_leader, p_epoch);
   select array_agg(c.queue order by c.queue) into v_candidates from (
     select q.queue from signalbox.queues q
+    join signalbox.lines n on n.queue = q.queue
     where q.queue > p_after and q.auto_created and q.created_at < v_idle_since
+      and n.waiting + n.runs + n.delayed + n.dead = 0
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
     order by q.queue limit p_max) c;
@@ -28,10 +32,12 @@ begin
     order by n.queue for no key update skip locked) l;
   for v_queue in
     select q.queue from signalbox.queues q
-    where q.queue = any(v_locked) and q.auto_created
+    join signalbox.lines n on n.queue = q.queue
+    where q.queue = any(v_locked) and q.auto_created and n.waiting + n.runs + n.delayed + n.dead = 0
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
       and not exists (select 1 from signalbox.waiting w where w.queue = q.queue)
+      and not exists (select 1 from signalbox.inbox b where b.queue = q.queue)
     order by q.queue
   loop
     perform signalbox.remove_queue(v_queue);

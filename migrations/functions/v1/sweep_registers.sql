@@ -1,12 +1,17 @@
--- Leader's chore: old rows of terms (all but the last 1,000) and replicas not heard for a day.
+-- Leader's chore: old rows of terms (all but the last 1,000), replicas not heard for a day, and what takes gave more than an
+-- hour ago.
 create or replace function signalbox_v1.sweep_registers(p_leader text, p_epoch bigint) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
   v_terms integer;
   v_replicas integer;
+  v_takes integer;
+  v_taken_by timestamptz := signalbox.clock() - interval '1 hour';
 begin
   perform signalbox.require_term(p_leader, p_epoch);
   delete from signalbox.terms t where t.epoch in (
@@ -16,5 +21,10 @@ begin
     select o.replica_id from signalbox.replicas o
     where o.heard_at < signalbox.clock() - interval '1 day' order by o.replica_id limit 100);
   get diagnostics v_replicas = row_count;
-  return v_terms + v_replicas;
+  -- One that is being asked for again just now is left for the next round.
+  delete from signalbox.takes t where t.ctid = any(array(
+    select o.ctid from signalbox.takes o where o.taken_at < v_taken_by order by o.taken_at limit 100
+    for update skip locked));
+  get diagnostics v_takes = row_count;
+  return v_terms + v_replicas + v_takes;
 end $$;
