@@ -71,7 +71,9 @@ export class Worker implements Service {
   #isTaking = false;
   #loop: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
+  /** Abort when the time for it is over. */
   #grace = new AbortController();
+  #settling = new AbortController();
 
   /** Throws a RangeError or TypeError for options that cannot be. */
   constructor(options: WorkerOptions, clock: Clock = systemClock) {
@@ -144,7 +146,7 @@ export class Worker implements Service {
   async #takeUntil(signal: AbortSignal): Promise<void> {
     this.#isTaking = true;
     await this.#taker.run(signal);
-    await this.#taker.recover();
+    await this.#taker.recover(this.#settling.signal);
     this.#isTaking = false;
     this.#stopPause.end();
   }
@@ -153,13 +155,16 @@ export class Worker implements Service {
     this.#taking?.abort();
     await this.#untilIdle(this.#grace.signal);
     for (const held of this.#working) held.abort(new WorkerStoppingError());
-    await this.#untilIdle(AbortSignal.timeout(settleMs));
+    const settling = setTimeout(() => this.#settling.abort(), settleMs);
+    await this.#untilIdle(this.#settling.signal);
+    clearTimeout(settling);
     for (const held of this.#working) {
       if (held.isOpen) this.#report(held, givenBack('the worker stopped before the handler did'));
     }
     await this.#loop;
     await Promise.all([this.#renewals.settle(), this.#endings.settle(settleMs)]);
     this.#grace = new AbortController();
+    this.#settling = new AbortController();
     this.#taking = undefined;
     this.#stopping = undefined;
     this.#tell('stopped');

@@ -134,6 +134,29 @@ describe('stopping a worker', () => {
     expect(at.runs.held.size).toBe(0);
   });
 
+  it('gives back all that a take without an answer had granted', async () => {
+    await using at = await aWorker([], { concurrency: 3, waitMs: 50 });
+    at.runs.fault = (call) => (call === 'take' ? 'lost answer' : undefined);
+    at.runs.give('a', 'b', 'c');
+    await until(() => at.runs.held.size === 3, { what: 'three runs granted' });
+    at.runs.fault = () => undefined;
+    await at.worker.stop();
+    expect(at.runs.released).toMatchObject(['a', 'b', 'c'].map((id) => ({ claim_id: id, retry_after_ms: 0 })));
+    expect(at.desk.atWork).toEqual([]);
+  });
+
+  it('meets at most one new run by asking for what its last take had granted', async () => {
+    await using at = await aWorker([], { concurrency: 3, waitMs: 20_000 });
+    await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
+    at.runs.fault = (call) => {
+      if (call === 'take') at.runs.give('a', 'b', 'c');
+      return undefined;
+    };
+    await at.worker.stop();
+    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0 }]);
+    expect(at.runs.waiting).toHaveLength(2);
+  });
+
   it('works within its grace on what it found, where giving it back would kill it', async () => {
     await using at = await aWorker([], { waitMs: 20_000 });
     await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
@@ -145,8 +168,9 @@ describe('stopping a worker', () => {
   });
 
   it('ends in a bounded time when the service is gone', async () => {
-    await using at = await aWorker(['a'], { handler: untilAborted });
+    await using at = await aWorker(['a'], { handler: untilAborted, concurrency: 2, waitMs: 5000 });
     await at.told('taken a');
+    await until(() => at.runs.calls.take.length === 2, { what: 'a take under way' });
     at.runs.fault = () => 'hang up';
     const startedAtMs = performance.now();
     await at.worker.stop({ graceMs: 0, settleMs: 300 });

@@ -72,14 +72,14 @@ export class Taker {
   }
 
   /**
-   * What the take that was broken off has granted, by repeating it without waiting. If it had granted nothing this may be
-   * new work: `onTaken` must give everything back. Never throws.
+   * What the take that was broken off has granted, by repeating it without waiting: all of it, however many are asked for.
+   * If it had granted nothing this may be one new run: `onTaken` must give everything back. Never throws.
    */
-  async recover(): Promise<void> {
-    const signal = AbortSignal.timeout(recoverMs);
+  async recover(giveUp: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([giveUp, AbortSignal.timeout(recoverMs)]);
     for (let failures = 0; this.#unanswered !== undefined && !isAborted(signal); failures++) {
       try {
-        await this.#take({ ...this.#unanswered, wait_ms: 0 }, { signal, timeoutMs: recoverMs / 2 });
+        await this.#take({ ...this.#unanswered, max: 1, wait_ms: 0 }, { signal, timeoutMs: recoverMs / 2 });
       } catch (error) {
         if (!isAborted(signal)) this.#options.onError(error);
         await new Pause().wait(backoffMs(failures, backoff), signal);

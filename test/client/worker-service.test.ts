@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PermanentFailure, RetryLater, SignalboxClient, Worker, type WorkerOptions } from '../../src/client/index.ts';
+import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { anId } from '../support/http-client.ts';
+import { startTestApp, type TestApp } from '../support/test-app.ts';
+import { until } from '../support/until.ts';
+import { untilAborted } from './worker/a-worker.ts';
+
+let database: TestDatabase;
+let app: TestApp;
+let client: SignalboxClient;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  app = await startTestApp(database);
+  client = new SignalboxClient({ url: app.url });
+});
+
+afterAll(async () => {
+  await app[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+/** A started worker and what it told. */
+async function working(options: Omit<WorkerOptions, 'client'>) {
+  const worker = new Worker({ client, graceMs: 0, settleMs: 1000, ...options });
+  const told: string[] = [];
+  const note = (event: string) => void told.push(event);
+  worker
+    .on('ended', ({ claim_id: id }, { outcome }) => note(`${id} ${outcome}`))
+    .on('retried', ({ claim_id: id }, { state }) => note(`${id} ${state}`))
+    .on('failed', ({ claim_id: id }, { outcome, state }) => note(`${id} failed by ${outcome}, ${state}`))
+    .on('lost', ({ claim_id: id }, reason) => note(`${id} lost: ${reason}`))
+    .on('unreachable', (error, call) => note(`${call}: ${error.message}`))
+    .on('refused', (error, call) => note(`${call}: ${error.message}`));
+  await worker.start();
+  return {
+    worker,
+    told,
+    has: (event: string) => until(() => told.includes(event), { what: `${event}, told ${told.join(', ')}` }),
+    [Symbol.asyncDispose]: () => worker.stop(),
+  };
+}
+
+describe('a worker on a real service', () => {
+  it('works with others on the same queues: every run once, and never more of a queue than its limit', async () => {
+    const prefix = `${anId('many')}/`;
+    const seen: string[] = [];
+    let [here, most] = [0, 0];
+    const handler = async (run: { claim_id: string }, { signal }: { signal: AbortSignal }) => {
+      most = Math.max(most, ++here);
+      seen.push(run.claim_id);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      signal.throwIfAborted();
+      here--;
+    };
+    const names = Array.from({ length: 60 }, (_none, index) => `run-${index}`);
+    for (const queue of ['a', 'b', 'c']) await client.configureQueue(prefix + queue, { concurrency_limit: 2 });
+    await using first = await working({ prefix, handler, concurrency: 4 });
+    await using second = await working({ prefix, handler, concurrency: 4 });
+    await Promise.all(names.map((id, index) => client.enqueue(`${prefix}${'abc'[index % 3]}`, { claim_id: id })));
+    await until(() => first.told.length + second.told.length >= names.length, { what: 'all are told' });
+    expect([...first.told, ...second.told].sort()).toEqual(names.map((id) => `${id} success`).sort());
+    expect(seen.sort()).toEqual(names.sort());
+    expect(most).toBeLessThanOrEqual(6);
+  });
+
+  it('retries, gives up after the last attempt, and keeps why; redriven it runs again', async () => {
+    const queue = anId('retries');
+    const attempts: number[] = [];
+    let isCured = false;
+    await using at = await working({
+      queue,
+      handler: (_run, { attempt }) => {
+        attempts.push(attempt);
+        if (!isCured) throw new RetryLater(20, { message: 'not yet' });
+      },
+    });
+    await client.enqueue(queue, { claim_id: 'a', max_attempts: 3 });
+    await at.has('a failed by retry, dead');
+    expect(attempts).toEqual([1, 2, 3]);
+    const { dead_letters: letters } = await client.listDeadLetters({ queue });
+    expect(letters).toMatchObject([{ claim_id: 'a', reason: 'max_attempts', attempts: 3 }]);
+    expect(letters[0]?.error).toMatch(/^RetryLater: not yet\n/);
+    expect(letters[0]?.history.map(({ attempt, outcome }) => [attempt, outcome])).toEqual(
+      [1, 2, 3].map((attempt) => [attempt, 'retry']),
+    );
+    isCured = true;
+    expect(await client.redriveDeadLetters(queue, { claim_ids: ['a'], actor: 'me' })).toMatchObject({ redriven: 1 });
+    await at.has('a success');
+    expect(attempts).toEqual([1, 2, 3, 4]);
+  });
+
+  it('keeps a run that fails for good as a dead letter, with its payload', async () => {
+    const queue = anId('bad');
+    await using at = await working({
+      queue,
+      handler: () => {
+        throw new PermanentFailure('cannot be read');
+      },
+    });
+    await client.enqueue(queue, { claim_id: 'a', payload: { broken: true } });
+    await at.has('a failed by failure, released');
+    expect((await client.listDeadLetters({ queue })).dead_letters).toMatchObject([
+      { claim_id: 'a', reason: 'failure', outcome: 'failure', payload: { broken: true } },
+    ]);
+  });
+
+  it('keeps its runs by renewing them all, stops one that is cancelled, and loses one that is broken', async () => {
+    const queue = anId('renewed');
+    await client.configureQueue(queue, { concurrency_limit: 3 });
+    const ends = new Map<string, () => void>();
+    await using at = await working({
+      queue,
+      concurrency: 3,
+      ttlMs: 1000,
+      handler: (run, context) =>
+        run.claim_id === 'kept'
+          ? new Promise<void>((resolve) => ends.set(run.claim_id, resolve))
+          : untilAborted(run, context),
+    });
+    for (const id of ['kept', 'cancelled', 'broken']) await client.enqueue(queue, { claim_id: id });
+    await until(() => at.worker.running === 3, { what: 'all are at work' });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await client.cancel(queue, 'cancelled');
+    await client.break(queue, 'broken', { actor: 'me', reason: 'test' });
+    await Promise.all([at.has('cancelled cancelled'), at.has('broken lost: broken')]);
+    ends.get('kept')?.();
+    await at.has('kept success');
+    expect(at.told).toHaveLength(3);
+  });
+
+  it('gives its work to the others when it stops', async () => {
+    const queue = anId('handed');
+    const first = await working({ queue, handler: untilAborted });
+    await client.enqueue(queue, { claim_id: 'a' });
+    await until(() => first.worker.running === 1, { what: 'it is at work' });
+    await using second = await working({ queue, handler: (_run, { attempt }) => attempt });
+    await first.worker.stop({ graceMs: 50 });
+    expect(first.told).toEqual(['a waiting']);
+    await second.has('a success');
+  });
+});
