@@ -7,6 +7,7 @@ language plpgsql
 as $$
 declare
   v_blockers integer;
+  v_stops boolean := false;
   v_holder text;
   v_outcome text;
   v_error text;
@@ -37,7 +38,11 @@ begin
       p_claim.labels, p_claim.metadata, p_claim.enqueued_at, signalbox.clock(), p_actor, p_detail, p_claim.kind,
       p_claim.attempts, v_error);
   if p_claim.kind = 'run' and p_state = 'dead' then
-    perform signalbox.bury(p_claim, p_reason, v_outcome, v_error, coalesce(v_holder, ''), false, p_actor, p_detail);
+    if p_reason <> 'skipped' then
+      select signalbox.failure_policy(n.concurrency_limit, q.on_failure) = 'stop' into v_stops
+        from signalbox.lines n join signalbox.queues q on q.queue = n.queue where n.queue = p_claim.queue;
+    end if;
+    perform signalbox.bury(p_claim, p_reason, v_outcome, v_error, coalesce(v_holder, ''), v_stops, p_actor, p_detail);
   else
     perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, jsonb_strip_nulls(
       jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail', p_detail)));
@@ -45,7 +50,7 @@ begin
       delete from signalbox.runs r where r.queue = p_claim.queue and r.claim_id = p_claim.claim_id;
     end if;
   end if;
-  if p_claim.blocks and v_blockers = 0 then
+  if p_claim.blocks and v_blockers = 0 and not v_stops then
     perform signalbox.record_event('queue.unblocked', p_claim.queue, null, '{}');
   end if;
 end $$;

@@ -21,11 +21,18 @@ begin
       select d.queue, d.claim_id, d.kind, d.seq, d.priority, d.mode, d.holder, d.ttl_ms, d.lapsed_offers, d.labels,
         d.metadata, d.enqueued_at, d.attempts
       from due d),
-  -- How long a claim may be silent counts from now.
+  -- How long a claim may be silent counts from now. A row that is locked is being heard now (see forget_heard).
   heard as (
+    update signalbox.heard h set heard_at = greatest(h.heard_at, v_now)
+      where h.ctid = any(array(
+        select o.ctid from due d cross join lateral (
+          select g.ctid from signalbox.heard g where g.queue = d.queue and g.claim_id = d.claim_id
+          for no key update skip locked) o
+        where d.kind = 'claim'))),
+  silent as (
     insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
       select d.queue, d.claim_id, v_now, v_now from due d where d.kind = 'claim'
-      on conflict (queue, claim_id) do update set heard_at = greatest(signalbox.heard.heard_at, excluded.heard_at))
+      on conflict (queue, claim_id) do nothing)
   select count(*) filter (where d.kind = 'claim'), count(*) filter (where d.kind = 'run'),
       count(*) filter (where d.blocks)
     into v_claims, v_runs, v_blockers from due d;

@@ -51,6 +51,10 @@ begin
     insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
       values (v_claim.queue, v_claim.claim_id, coalesce(v_claim.due_at, v_now), v_now)
       on conflict (queue, claim_id) do nothing;
+    -- A row left over from before the grant; one that is locked is being heard now (see forget_heard).
+    update signalbox.heard h set heard_at = greatest(h.heard_at, v_claim.due_at, v_now)
+      where h.ctid = (select g.ctid from signalbox.heard g where g.queue = v_claim.queue and g.claim_id = v_claim.claim_id
+                      for no key update skip locked);
   end if;
   if v_claim.blocks and v_blockers = 1 then
     perform signalbox.record_event('queue.blocked', v_claim.queue, v_claim.claim_id,

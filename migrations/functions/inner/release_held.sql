@@ -11,7 +11,7 @@ declare
 begin
   return query
   with items as (
-    select (o.n - 1)::integer as item, x.*, count(*) filter (where x.op not in ('acquire', 'release')) over (
+    select (o.n - 1)::integer as item, x.*, count(*) filter (where x.op not in ('acquire', 'release', 'enqueue')) over (
       partition by x.queue) as others
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text,
