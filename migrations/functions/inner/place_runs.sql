@@ -15,26 +15,32 @@ begin
       row_number() over (partition by x.queue collate "C", x.claim_id collate "C" order by x.item) as copy
     from jsonb_to_recordset(p_items) as x(item integer, queue text, claim_id text, payload text, priority integer,
       labels jsonb, delay_ms bigint, max_attempts integer, max_age_ms bigint, enqueued_at timestamptz, fresh boolean)),
-  -- Each item probes by itself (a scalar subquery, limit 1): as joins, planned on empty tables, these would read tables whole.
-  new as materialized (
+  -- Each item probes by itself (a scalar subquery, limit 1): as joins, planned on empty tables, these would read tables
+  -- whole. And nothing below joins items to items: without hash joins that would be the square of their number.
+  probed as materialized (
     select i.*, n.place, (n.line).next_seq, (n.line).runs + (n.line).delayed as runs, q.max_runs, q.default_ttl_ms,
       coalesce(i.max_attempts, q.max_attempts) as attempts_max, coalesce(i.max_age_ms, q.max_age_ms) as age_ms_max,
       case when i.since + signalbox.ms(i.delay_ms) > v_now then i.since + signalbox.ms(i.delay_ms) end as due_at,
-      row_number() over (partition by i.queue collate "C" order by i.item) as nth
+      i.copy = 1 and (coalesce(i.fresh, false) or (
+        (select 1 from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) is null
+        and (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
+        and (select 1 from signalbox.dead_letters x where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null
+        and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
+        and (signalbox.find_lease(n.line, i.claim_id)).state is distinct from 'held'
+        and (select 1 from signalbox.history h where h.queue = i.queue and h.claim_id = i.claim_id and h.final
+             and h.ended_at > v_now - signalbox.ms(q.claim_memory_ms) limit 1) is null)) as is_new
     from items i
     cross join lateral (
       select l as line, l.ctid as place from signalbox.lines l where l.queue = i.queue limit 1) n
-    cross join lateral (select s.* from signalbox.queues s where s.queue = i.queue limit 1) q
-    where i.copy = 1 and (i.fresh or (
-      (select 1 from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) is null
-      and (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
-      and (select 1 from signalbox.dead_letters x where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null
-      and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
-      and (signalbox.find_lease(n.line, i.claim_id)).state is distinct from 'held'
-      and (select 1 from signalbox.history h where h.queue = i.queue and h.claim_id = i.claim_id and h.final
-           and h.ended_at > v_now - signalbox.ms(q.claim_memory_ms) limit 1) is null))),
-  placed as materialized (
-    select m.*, m.next_seq + m.nth - 1 as seq from new m where m.max_runs is null or m.runs + m.nth <= m.max_runs),
+    cross join lateral (select s.* from signalbox.queues s where s.queue = i.queue limit 1) q),
+  numbered as (
+    select p.*, count(*) filter (where p.is_new) over (partition by p.queue collate "C" order by p.item) as nth
+    from probed p),
+  decided as materialized (
+    select m.*, m.next_seq + m.nth - 1 as seq,
+      case when not m.is_new then 'known' when m.runs + m.nth > m.max_runs then 'queue_full' else 'queued' end as code
+    from numbered m),
+  placed as (select d.* from decided d where d.code = 'queued'),
   in_line as (
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, labels, enqueued_at)
       select p.queue, p.claim_id, 'run', p.seq, coalesce(p.priority, 0), 'wait', '', p.default_ttl_ms,
@@ -64,13 +70,12 @@ begin
         jsonb_strip_nulls(jsonb_build_object('kind', 'run', 'priority', coalesce(p.priority, 0),
           'due_at', signalbox.rfc3339(p.due_at)))
       from placed p)
-  select i.item, case when p.item is not null then 'queued' when m.item is not null then 'queue_full' else 'known' end,
-    i.queue, i.claim_id,
-    case when p.item is not null then jsonb_build_object(
-        'claim_id', p.claim_id, 'queue', p.queue, 'kind', 'run',
-        'state', case when p.due_at is null then 'waiting' else 'delayed' end, 'priority', coalesce(p.priority, 0),
-        'labels', coalesce(p.labels, '{}'), 'attempts', 0, 'max_attempts', p.attempts_max,
-        'enqueued_at', signalbox.rfc3339(p.since), 'due_at', signalbox.rfc3339(p.due_at))
-      when m.item is not null then jsonb_build_object('max_runs', m.max_runs) end
-  from items i left join new m on m.item = i.item left join placed p on p.item = i.item;
+  select d.item, d.code, d.queue, d.claim_id,
+    case d.code when 'queued' then jsonb_build_object(
+        'claim_id', d.claim_id, 'queue', d.queue, 'kind', 'run',
+        'state', case when d.due_at is null then 'waiting' else 'delayed' end, 'priority', coalesce(d.priority, 0),
+        'labels', coalesce(d.labels, '{}'), 'attempts', 0, 'max_attempts', d.attempts_max,
+        'enqueued_at', signalbox.rfc3339(d.since), 'due_at', signalbox.rfc3339(d.due_at))
+      when 'queue_full' then jsonb_build_object('max_runs', d.max_runs) end
+  from decided d;
 end $$;
