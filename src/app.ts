@@ -18,6 +18,7 @@ import type { ReplicaId } from './protocol/ids.ts';
 import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
+import { DueCalls } from './queues/due-calls.ts';
 import { News } from './queues/news.ts';
 import { TakeDesk } from './queues/take-desk.ts';
 import { Watcher } from './queues/watcher.ts';
@@ -135,7 +136,14 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   const room = new WaitingRoom();
   const takers = new TakerRoom();
   const announcer = new Announcer({ db, replicaId, onError: report('announcer') });
-  const news = new News({ room, takers, announcer, onDecision: ({ code }) => metrics.countDecision(code) });
+  const dueCalls = new DueCalls((queue) => takers.call(queue));
+  const news = new News({
+    room,
+    takers,
+    announcer,
+    onDelayed: (queue, dueInMs) => dueCalls.expect(queue, dueInMs),
+    onDecision: ({ code, body }) => metrics.countDecision(code, body?.['state']),
+  });
   const decisions = new DecisionDesk({
     db,
     clock,

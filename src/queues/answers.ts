@@ -16,7 +16,7 @@ import type { Decision } from '../store/decisions.ts';
  * time in between.
  */
 export function heldClaim({ decision, sentAtMs }: Arrival, receivedAtMs: number): HeldClaim {
-  const lease = withoutOffered(decision) as unknown as HeldClaim;
+  const lease = withoutInternals(decision) as unknown as HeldClaim;
   const waitedMs = sentAtMs - receivedAtMs;
   if (waitedMs >= 0) return { ...lease, waited_ms: Math.floor(waitedMs) };
   const ttlRemainingMs = Math.max(0, lease.ttl_remaining_ms - Math.ceil(-waitedMs));
@@ -28,7 +28,7 @@ export function waitingClaim({ decision }: Arrival): WaitingClaim {
 }
 
 export function endedClaim({ decision }: Arrival): EndedClaim {
-  return withoutOffered(decision) as unknown as EndedClaim;
+  return withoutInternals(decision) as unknown as EndedClaim;
 }
 
 /** A claim as it was read, whatever its state. */
@@ -63,7 +63,7 @@ export function renewedLease(arrival: Arrival, receivedAtMs: number): RenewedLea
 export function releaseAnswer(decision: Decision): ReleaseAnswer {
   switch (decision.code) {
     case 'released':
-      return { released: true, ...(bodyOf(decision) as Pick<ReleaseAnswer, 'state' | 'due_at'>) };
+      return { released: true, ...(withoutInternals(decision) as Pick<ReleaseAnswer, 'state' | 'due_at'>) };
     case 'not_released':
       return { released: false, reason: String(decision.body?.['reason']) };
     default:
@@ -140,10 +140,14 @@ function bodyOf(decision: Decision): Readonly<Record<string, unknown>> {
   return decision.body;
 }
 
-/** Whether a grant was an offer is between the replica and the database: whoever reads it here has been heard. */
-function withoutOffered(decision: Decision): Record<string, unknown> {
+/**
+ * What is between the replica and the database does not go out: whether a grant was an offer (whoever reads it here has
+ * been heard), and when to look again.
+ */
+export function withoutInternals(decision: Decision): Record<string, unknown> {
   const body = { ...bodyOf(decision) };
   delete body['offered'];
+  delete body['due_in_ms'];
   return body;
 }
 

@@ -7,6 +7,8 @@ export interface NewsOptions {
   readonly room: WaitingRoom;
   readonly takers: TakerRoom;
   readonly announcer: Announcer;
+  /** Something in this queue is due in so many ms. */
+  readonly onDelayed: (queue: string, dueInMs: number) => void;
   readonly onDecision: (decision: Decision) => void;
 }
 
@@ -32,6 +34,8 @@ export class News {
         continue;
       }
       this.#options.onDecision(decision);
+      const dueInMs = decision.body?.['due_in_ms'];
+      if (typeof dueInMs === 'number') this.#options.onDelayed(queue, dueInMs);
       // Who waits to see a run taken is told here; on another replica its watch finds it.
       if (code === 'taken') this.#options.room.deliver({ decision: { ...decision, code: 'held' }, sentAtMs });
       if (claimId === null || !endsAWait.has(code)) continue;

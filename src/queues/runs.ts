@@ -9,7 +9,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
 import type { ClaimKey, Decision, RenewOperation } from '../store/decisions.ts';
 import { renewHeld } from '../store/takes.ts';
-import { claimView, refusal, releaseAnswer, renewedLease } from './answers.ts';
+import { claimView, refusal, releaseAnswer, renewedLease, withoutInternals } from './answers.ts';
 import type { Batcher } from './batcher.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { DecisionDesk } from './decision-desk.ts';
@@ -120,8 +120,8 @@ function dueAt(at: string | undefined): { readonly due_at?: string } {
   return at === undefined ? {} : { due_at: at };
 }
 
-function queuedRun({ body }: Decision): QueuedRun {
-  return body as unknown as QueuedRun;
+function queuedRun(decision: Decision): QueuedRun {
+  return withoutInternals(decision) as unknown as QueuedRun;
 }
 
 function sortedRenewals(

@@ -16,6 +16,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Histogram<'method' | 'route' | 'status'>;
   readonly #decisions: Counter<'code'>;
+  readonly #releases: Counter<'state'>;
   readonly #batches: Histogram;
   readonly #chores: Histogram<'chore' | 'result'>;
   readonly #swept: Counter<'chore' | 'count'>;
@@ -35,6 +36,12 @@ export class Metrics {
       name: 'signalbox_decisions_total',
       help: 'Decisions made by calls of this replica, by outcome.',
       labelNames: ['code'],
+      registers,
+    });
+    this.#releases = new Counter({
+      name: 'signalbox_releases_total',
+      help: 'Grants ended by calls of this replica, by where their claim is now (released, waiting, delayed, dead …).',
+      labelNames: ['state'],
       registers,
     });
     this.#batches = new Histogram({
@@ -74,8 +81,10 @@ export class Metrics {
     this.#requests.observe({ route, method, status: String(status) }, seconds);
   }
 
-  countDecision(code: string): void {
+  /** `state`: of the claim, where the decision ended a grant. */
+  countDecision(code: string, state: unknown): void {
     this.#decisions.inc({ code });
+    if ((code === 'released' || code === 'ended') && typeof state === 'string') this.#releases.inc({ state });
   }
 
   observeBatch(size: number): void {

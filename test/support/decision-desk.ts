@@ -22,6 +22,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
       room: new WaitingRoom(),
       takers: new TakerRoom(),
       announcer,
+      onDelayed: () => undefined,
       onDecision: () => undefined,
     }),
     autoCreateQueues: true,

@@ -22,7 +22,9 @@ begin
       return (p_item, 'released', p_line.queue, p_claim_id, jsonb_strip_nulls(jsonb_build_object(
         'state', case when v_claim.queue is null then v_lease.end_state
           when v_claim.due_at is null then 'waiting' else 'delayed' end,
-        'due_at', signalbox.rfc3339(v_claim.due_at))))::signalbox_v1.decision;
+        'due_at', signalbox.rfc3339(v_claim.due_at),
+        'due_in_ms', case when v_claim.due_at is not null then
+          signalbox.ms_until(v_claim.due_at, signalbox.clock()) end)))::signalbox_v1.decision;
     end if;
     v_lease := signalbox.end_lease(p_line, v_lease, 'released', 'released', p_outcome, p_error => p_error);
     return (p_item, 'released', p_line.queue, p_claim_id,

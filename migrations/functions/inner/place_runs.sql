@@ -75,7 +75,8 @@ begin
         'claim_id', d.claim_id, 'queue', d.queue, 'kind', 'run',
         'state', case when d.due_at is null then 'waiting' else 'delayed' end, 'priority', coalesce(d.priority, 0),
         'labels', coalesce(d.labels, '{}'), 'attempts', 0, 'max_attempts', d.attempts_max,
-        'enqueued_at', signalbox.rfc3339(d.since), 'due_at', signalbox.rfc3339(d.due_at))
+        'enqueued_at', signalbox.rfc3339(d.since), 'due_at', signalbox.rfc3339(d.due_at),
+        'due_in_ms', case when d.due_at is not null then signalbox.ms_until(d.due_at, v_now) end)
       when 'queue_full' then jsonb_build_object('max_runs', d.max_runs) end
   from decided d;
 end $$;
