@@ -39,6 +39,13 @@ export interface Body {
   readonly position: number;
   readonly waiting_for: string;
   readonly blocked_by: readonly { readonly claim_id: string; readonly slot: number }[];
+  readonly kind: string;
+  readonly attempt: number;
+  readonly attempts: number;
+  readonly max_attempts: number;
+  readonly due_at: string | null;
+  /** Its JSON text. */
+  readonly payload: string | null;
 }
 export interface Answer extends Omit<Decision, 'body'> {
   readonly body: Body;
@@ -61,8 +68,114 @@ export function acquireItem(queue: string, claimId: string, options: AcquireOpti
   const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000 } = options;
   return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms };
 }
-export function releaseItem(queue: string, claimId: string, token: number) {
-  return { op: 'release', queue, claim_id: claimId, fencing_token: token };
+export interface ReleaseOptions extends Waiting {
+  readonly outcome?: string;
+  readonly retry_after_ms?: number;
+  readonly error?: string;
+}
+
+export function releaseItem(queue: string, claimId: string, token: number, options: ReleaseOptions = {}) {
+  const { outcome, retry_after_ms, error } = options;
+  return { op: 'release', queue, claim_id: claimId, fencing_token: token, outcome, retry_after_ms, error };
+}
+
+export interface EnqueueOptions {
+  /** JSON text. */
+  readonly payload?: string;
+  readonly priority?: number;
+  readonly delay_ms?: number;
+  readonly max_attempts?: number;
+  readonly max_age_ms?: number;
+}
+
+export function enqueueItem(queue: string, claimId: string, options: EnqueueOptions & Waiting = {}) {
+  const { payload, priority, delay_ms, max_attempts, max_age_ms } = options;
+  return { op: 'enqueue', queue, claim_id: claimId, payload, priority, delay_ms, max_attempts, max_age_ms };
+}
+
+/** The enqueue that users call, inside whatever transaction this connection is in. */
+export async function enqueueBySql(
+  on: Connection,
+  queue: string,
+  claimId: string,
+  options: EnqueueOptions = {},
+): Promise<void> {
+  const { payload = null, priority = 0, delay_ms = 0, max_attempts = null, max_age_ms = null } = options;
+  await rowsOf(on, `select signalbox_v1.enqueue($1, $2, $3, $4, '{}', $5, $6, $7)`, [
+    queue,
+    claimId,
+    payload,
+    priority,
+    delay_ms,
+    max_attempts,
+    max_age_ms,
+  ]);
+}
+
+export interface TakeItem {
+  readonly queue?: string;
+  readonly prefix?: string;
+  readonly holder?: string;
+  readonly max?: number;
+  readonly ttl_ms?: number;
+  readonly request_id?: string;
+  readonly continues?: boolean;
+  readonly bytes?: number;
+}
+
+/** What one request of a take came to. `others`: rows that answer no request. */
+export interface Taken {
+  readonly claims: readonly Answer[];
+  readonly ids: readonly string[];
+  readonly more: boolean;
+  readonly busy: boolean;
+  readonly repeated: boolean;
+  readonly others: readonly Answer[];
+}
+
+export async function take(on: Connection, item: TakeItem, options: Waiting = {}): Promise<Taken> {
+  const [taken] = await takeAll(on, [item], options);
+  if (taken === undefined) throw new Error('a take was not answered');
+  return taken;
+}
+
+export async function takeAll(
+  on: Connection,
+  items: readonly TakeItem[],
+  { wait = false }: Waiting = {},
+): Promise<Taken[]> {
+  const requests = JSON.stringify(items.map((item) => ({ holder: 'worker', ...item })));
+  const rows = await rowsOf<Answer>(on, 'select * from signalbox_v1.take($1, $2)', [requests, wait]);
+  return items.map((_, index) => {
+    const own = rows.filter(({ item }) => item === index);
+    const end = own.find(({ code }) => code === 'served')?.body as Partial<Taken> | undefined;
+    const claims = own.filter(({ code }) => code === 'taken');
+    return {
+      claims,
+      ids: claims.map(({ claim_id }) => claim_id ?? ''),
+      more: end?.more === true,
+      busy: end?.busy === true,
+      repeated: end?.repeated === true,
+      others: rows.filter(
+        ({ item, code }) => item === null || (item === index && code !== 'taken' && code !== 'served'),
+      ),
+    };
+  });
+}
+
+/** Takes from one queue what must be there, in this order; their tokens. */
+export async function takeExactly(on: Connection, queue: string, ...claimIds: readonly string[]): Promise<number[]> {
+  const { claims, ids } = await take(on, { queue, max: Math.max(1, claimIds.length) });
+  if (JSON.stringify(ids) !== JSON.stringify(claimIds)) throw new Error(`took ${ids.join(', ')}`);
+  return claims.map(({ body }) => body.fencing_token);
+}
+
+export function renewHeld(
+  on: Connection,
+  holder: string,
+  { ttl_ms, prefix = '' }: { ttl_ms?: number; prefix?: string } = {},
+) {
+  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew_held($1, $2, $3)', [holder, ttl_ms ?? null, prefix]);
 }
 
 /** All rows of one deciding call: answers (with `item`) and what happened to other claims. */
@@ -76,7 +189,12 @@ export function onQueue(on: Connection, queue: string) {
   const claims = (claimIds: readonly string[]) => JSON.stringify(claimIds.map((id) => ({ queue, claim_id: id })));
   return {
     acquire: (claimId: string, options: AcquireOptions = {}) => one(acquireItem(queue, claimId, options), options),
-    release: (claimId: string, token: number, options?: Waiting) => one(releaseItem(queue, claimId, token), options),
+    release: (claimId: string, token: number, options?: ReleaseOptions) =>
+      one(releaseItem(queue, claimId, token, options), options),
+    enqueue: (claimId: string, options?: EnqueueOptions & Waiting) =>
+      one(enqueueItem(queue, claimId, options), options),
+    giveBack: (claimId: string, token: number) => one({ op: 'return', queue, claim_id: claimId, fencing_token: token }),
+    take: (max = 1, item: TakeItem = {}) => take(on, { queue, max, ...item }),
     cancel: (claimId: string, options?: Waiting) => one({ op: 'cancel', queue, claim_id: claimId }, options),
     break: (claimId: string) => one({ op: 'break', queue, claim_id: claimId, reason: 'test', actor: 'tester' }),
     renew: async (claimId: string, token: number, ttl_ms?: number) => {
@@ -113,15 +231,34 @@ export function onQueue(on: Connection, queue: string) {
           [queue],
         )
       ).map((row) => row.claim_id),
-    /** Claims that wait, in order. */
-    line: async () =>
+    /** Claims that wait, in order; or the runs. */
+    line: async (kind = 'claim') =>
       (
         await rowsOf<{ claim_id: string }>(
           on,
-          'select claim_id from signalbox.waiting where queue = $1 order by priority desc, seq',
+          'select claim_id from signalbox.waiting where queue = $1 and kind = $2 order by priority desc, seq',
+          [queue, kind],
+        )
+      ).map((row) => row.claim_id),
+    /** Claims and runs before their time, in the order of the line. */
+    delayed: async () =>
+      (
+        await rowsOf<{ claim_id: string }>(
+          on,
+          'select claim_id from signalbox.delayed where queue = $1 order by priority desc, seq',
           [queue],
         )
       ).map((row) => row.claim_id),
+    /** Dead letters with their reasons, in the order of their death. */
+    dead: async () =>
+      (
+        await rowsOf<{ letter: string }>(
+          on,
+          `select claim_id || ': ' || reason as letter from signalbox.dead_letters
+           where queue = $1 order by died_at, claim_id`,
+          [queue],
+        )
+      ).map((row) => row.letter),
   };
 }
 
