@@ -33,6 +33,7 @@ const Environment = z.strictObject({
   AUTO_CREATE_QUEUES: flag(true),
   QUEUE_IDLE_SECONDS: wholeNumber(60, 31_536_000, 3600),
   HISTORY_RETENTION_DAYS: wholeNumber(7, 3650, 8),
+  DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3650, 30),
   DATABASE_CONNECT_TIMEOUT_MS: wholeNumber(100, 60_000, 3000),
   DATABASE_STATEMENT_TIMEOUT_MS: wholeNumber(500, 60_000, 10_000),
   DATABASE_ROLE_TIMEOUTS: flag(true),
@@ -69,6 +70,7 @@ export interface Settings {
   readonly autoCreateQueues: boolean;
   readonly queueIdleMs: number;
   readonly historyRetentionDays: number;
+  readonly deadLetterRetentionMs: number;
   readonly database: {
     readonly connectTimeoutMs: number;
     readonly statementTimeoutMs: number;
@@ -139,6 +141,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     autoCreateQueues: data.AUTO_CREATE_QUEUES,
     queueIdleMs: data.QUEUE_IDLE_SECONDS * 1000,
     historyRetentionDays: data.HISTORY_RETENTION_DAYS,
+    deadLetterRetentionMs: data.DEAD_LETTER_RETENTION_DAYS * 86_400_000,
     database: {
       connectTimeoutMs: data.DATABASE_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: data.DATABASE_STATEMENT_TIMEOUT_MS,

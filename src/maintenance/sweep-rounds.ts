@@ -1,5 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
-import type { Cursor, Decision, SweepPage } from '../store/decisions.ts';
+import type { Decision } from '../store/decisions.ts';
 import type { ChoreCounts } from './chore.ts';
 
 /**
@@ -8,23 +8,33 @@ import type { ChoreCounts } from './chore.ts';
  */
 export type OnMoved = (decisions: readonly Decision[], sentAtMs: number) => void;
 
-export interface SweepRoundOptions {
-  /** One page: one short call to the database. */
-  readonly page: (after: Cursor | undefined) => Promise<SweepPage>;
+export interface SweepRoundOptions<Next> {
+  /** One page: one short call to the database; `next` is where the one after it begins. */
+  readonly page: (
+    after: Next | undefined,
+  ) => Promise<{ readonly decisions: readonly Decision[]; readonly next: Next | undefined }>;
   readonly onMoved: OnMoved;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** Pages back to back until nothing is left or the signal aborts; how many decisions there were, by their code. */
-export async function sweepRound({ page, onMoved, clock, signal }: SweepRoundOptions): Promise<ChoreCounts> {
+/**
+ * Pages back to back until nothing is left or the signal aborts; how many decisions there were, by their code. One that
+ * stands for several rows says how many in its body. `ready` only wakes takers and counts for nothing; what could not be
+ * done (`queue_missing`) is counted, and news to nobody.
+ */
+export async function sweepRound<Next>(options: SweepRoundOptions<Next>): Promise<ChoreCounts> {
+  const { page, onMoved, clock, signal } = options;
   const counts: Record<string, number> = {};
-  let after: Cursor | undefined;
+  let after: Next | undefined;
   do {
     const sentAtMs = clock.monotonicMs();
     const { decisions, next } = await page(after);
-    for (const { code } of decisions) counts[code] = (counts[code] ?? 0) + 1;
-    if (decisions.length > 0) onMoved(decisions, sentAtMs);
+    for (const { code, body } of decisions) {
+      if (code !== 'ready') counts[code] = (counts[code] ?? 0) + Number(body?.['rows'] ?? 1);
+    }
+    const moved = decisions.filter(({ code }) => code !== 'queue_missing');
+    if (moved.length > 0) onMoved(moved, sentAtMs);
     after = next;
   } while (after !== undefined && !signal.aborted);
   return counts;

@@ -1,7 +1,7 @@
 -- Ends what has run out in these queues and hands free places to their lines. Any replica may call it: it needs no
 -- leader. A line that somebody else holds is skipped. At most about p_max rows change; p_max decisions returned = call
--- again. (Claims and runs that went into a line
--- are no decisions, but are counted: what is left is for the next round.)
+-- again. (What was put back after a lapsed offer or
+-- was due is no decision, but is counted: what is left is for the next round.)
 create or replace function signalbox_v1.advance(p_queues text[], p_max integer default 100)
 returns setof signalbox_v1.decision
 language plpgsql security definer
@@ -25,7 +25,7 @@ begin
     select n.waiting + n.runs into v_waiting from signalbox.lines n where n.queue = v_queue;
     for v_decision in select * from signalbox.advance_line(v_queue, p_max - v_moved) loop
       v_moved := v_moved + (v_decision.code <> 'ready')::integer;
-      v_waiting := v_waiting - (v_decision.code = 'held')::integer;
+      v_waiting := v_waiting - (v_decision.code = 'held')::integer + (v_decision.code = 'returned')::integer;
       return next v_decision;
     end loop;
     select v_moved + n.waiting + n.runs - v_waiting into v_moved from signalbox.lines n where n.queue = v_queue;
