@@ -17,6 +17,7 @@ describe('reporting', () => {
     at.runs.fault = (call, number) => (call === 'release' && number === 1 ? (answered.promise as never) : undefined);
     const [a, b, ...rest] = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((id) => at.desk.on(id)));
     a?.resolve();
+    for (let step = 0; step < 20; step++) await Promise.resolve();
     b?.resolve();
     await until(() => at.runs.calls.release.length === 1, { what: 'the first call' });
     for (const work of rest) {

@@ -56,6 +56,10 @@ describe('the end of a run', () => {
     for (const error of [asked.reason, abortError, new Error('its query was cancelled')]) {
       expect(endingOfThrow(error, rules, asked)).toMatchObject({ outcome: 'cancelled' });
     }
+    const catchAll = [{ error: Error, outcome: 'failure' }] as const;
+    for (const error of [asked.reason, abortError]) {
+      expect(endingOfThrow(error, catchAll, asked)).toMatchObject({ outcome: 'cancelled' });
+    }
     expect(endingOfThrow(new BadInputError('bad'), rules, asked)).toMatchObject({ outcome: 'failure' });
     expect(endingOfThrow(late.reason, rules, late)).toMatchObject({ outcome: 'retry', retryAfterMs: undefined });
   });

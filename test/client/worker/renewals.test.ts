@@ -49,19 +49,21 @@ describe('renewing', () => {
   });
 
   it('aborts the run whose lease is lost, with the reason, tells it, reports nothing, and leaves the others alone', async () => {
-    await using at = await aWorker(['a', 'b', 'c'], { concurrency: 2 });
+    await using at = await aWorker(['a', 'b', 'c', 'd'], { concurrency: 2 });
     const { context } = await at.desk.on('a');
     at.runs.lost.set('a', 'broken');
     await at.told('lost a broken');
     expect(context.signal.reason).toMatchObject({ name: 'LeaseLostError', reason: 'broken' });
     expect((await at.desk.on('b')).context.signal.aborted).toBe(false);
     // Its place is free only when its handler has ended.
-    await sleep(100);
+    await at.desk.end('b');
+    await at.told('taken c', 'ended b');
+    expect(at.runs.calls.take.map(({ body }) => body?.['max'])).toEqual([2, 1]);
     expect(at.worker.running).toBe(2);
-    expect(at.runs.waiting).toHaveLength(1);
     await at.desk.end('a', 'as if nothing had happened');
-    await at.told('taken c');
-    expect(at.runs.calls.release).toEqual([]);
+    await at.told('taken d');
+    expect(at.runs.released.map(({ claim_id: id }) => id)).toEqual(['b']);
+    expect(at.runs.calls.release).toHaveLength(1);
     await until(() => at.runs.calls.renew.length >= 3, { what: 'more renewals' });
     const last = at.runs.calls.renew.at(-1)?.body?.['claims'] as { claim_id: string }[];
     expect(last.map((lease) => lease.claim_id)).not.toContain('a');
