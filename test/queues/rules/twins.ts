@@ -15,11 +15,14 @@ export interface Twins extends AsyncDisposable {
   both<T>(work: (db: TestDatabase) => Promise<T>): Promise<readonly [T, T]>;
   /** Forgets every queue, claim and event of both. */
   clear(): Promise<void>;
+  /** How many releases of the first were answered set-wise so far. */
+  setWiseReleases(): Promise<number>;
 }
 
 export async function openTwins(): Promise<Twins> {
   const [usual, single] = await Promise.all([freshDatabase(), freshDatabase()]);
   for (const name of ['grant_free', 'release_held']) await disable(single, name);
+  await countSetWiseReleases(usual);
   const { start } = await oneOf<{ start: string }>(
     usual,
     `select (date_trunc('day', now() at time zone 'UTC') + interval '23:59:30')::text || '+00' as start`,
@@ -36,11 +39,10 @@ export async function openTwins(): Promise<Twins> {
       );
     },
     clear: async () => {
-      await both((db) =>
-        db.query(`truncate signalbox.waiting, signalbox.leases, signalbox.wide_slots, signalbox.heard, signalbox.lines,
-          signalbox.queues, signalbox.history, signalbox.events`),
-      );
+      await both((db) => db.query(`truncate ${tables.map((table) => `signalbox.${table}`).join(', ')}`));
     },
+    setWiseReleases: async () =>
+      (await oneOf<{ count: number }>(usual, 'select count(*)::integer as count from public.set_wise')).count,
     [Symbol.asyncDispose]: async () => {
       await Promise.all([usual[Symbol.asyncDispose](), single[Symbol.asyncDispose]()]);
     },
@@ -58,9 +60,28 @@ async function disable(db: TestDatabase, name: string): Promise<void> {
     returns setof signalbox_v1.decision language plpgsql as $$ begin end $$`);
 }
 
+async function countSetWiseReleases(db: TestDatabase): Promise<void> {
+  await db.query('create table public.set_wise (item integer)');
+  await db.query('alter function signalbox.release_held rename to release_held_as_it_is');
+  await db.query(`create function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
+    returns setof signalbox_v1.decision language plpgsql as $$
+    declare
+      v_decision signalbox_v1.decision;
+    begin
+      for v_decision in select * from signalbox.release_held_as_it_is(p_items, p_lines) loop
+        insert into public.set_wise values (v_decision.item);
+        return next v_decision;
+      end loop;
+    end $$`);
+}
+
+const tables = [
+  ...['queues', 'lines', 'leases', 'wide_slots', 'waiting', 'heard', 'history', 'events'],
+  ...['runs', 'delayed', 'inbox', 'dead_letters', 'ready_queues', 'taken'],
+];
+
 /** Every row that decides or tells anything, without what counts transactions. */
 async function stateOf(db: TestDatabase): Promise<unknown> {
-  const tables = ['queues', 'lines', 'leases', 'wide_slots', 'waiting', 'heard', 'history', 'events'];
   const parts = tables.map(
     (table) => `select '${table}' as kind, to_jsonb(t) - array['id', 'xid'] as entry, ctid from signalbox.${table} t`,
   );
