@@ -1,4 +1,4 @@
--- Leader's chore: claims and runs whose time has come go into their lines, those that were due first before others, at most
+-- Leader's chore: claims and runs whose time has come go into their lines, those that were due first before others, about
 -- p_max a call; body.rows says how many of a queue. Lines that somebody else holds are for the next round. `next` goes on
 -- behind (body.at, queue, claim_id).
 create or replace function signalbox_v1.sweep_due(
@@ -40,15 +40,17 @@ begin
     order by n.queue for no key update skip locked) l;
   foreach v_queue in array coalesce(v_locked, '{}') loop
     exit when v_moved >= p_max;
-    v_rows := signalbox.move_due(v_queue, p_max - v_moved);
-    v_moved := v_moved + v_rows;
-    if v_rows > 0 then
-      return next (null, 'due', v_queue, null, jsonb_build_object('rows', v_rows))::signalbox_v1.decision;
-    end if;
+    select n.delayed into v_rows from signalbox.lines n where n.queue = v_queue;
+    perform signalbox.move_due(v_queue, p_max - v_moved);
     for v_decision in select * from signalbox.advance_line(v_queue, p_max) loop
       v_moved := v_moved + (v_decision.code <> 'ready')::integer;
       return next v_decision;
     end loop;
+    select v_rows - n.delayed into v_rows from signalbox.lines n where n.queue = v_queue;
+    v_moved := v_moved + v_rows;
+    if v_rows > 0 then
+      return next (null, 'due', v_queue, null, jsonb_build_object('rows', v_rows))::signalbox_v1.decision;
+    end if;
   end loop;
   if v_moved >= p_max then
     -- What was moved is gone, so the same place has others now.
