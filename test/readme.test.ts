@@ -97,7 +97,9 @@ describe('the commands of the README', () => {
       output += `${stdout}\n`;
     }
     expect(output).toContain('"state":"held"');
-    expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true\}/s);
+    expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true,"state":"released"\}/s);
+    expect(output).toMatch(/"kind":"run".*"payload":\{"to": "ann@example.org"\}/s);
+    expect(output).toContain('"released":true,"state":"delayed"');
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
   });
@@ -108,13 +110,14 @@ describe('the commands of the README', () => {
     try {
       await client.query('create table my_resource (id int primary key, value text, fencing_token bigint not null)');
       await client.query(`insert into my_resource values (1, 'old', 0)`);
+      await client.query('create table my_orders (id int primary key, customer text)');
       const results: pg.QueryResult[] = [];
       for (const block of blocks('sql')) {
         for (const statement of block.split(/;\s*$/m).filter((text) => text.trim() !== '')) {
           results.push(await client.query(statement));
         }
       }
-      expect(results[0]?.rowCount).toBe(1);
+      expect(results.find(({ command }) => command === 'UPDATE')?.rowCount).toBe(1);
       expect(results.map(({ rows }) => (rows[0] as { code?: string } | undefined)?.code).filter(Boolean)).toEqual([
         'held',
         'broken',

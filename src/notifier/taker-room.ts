@@ -41,8 +41,9 @@ export class TakerRoom {
             signal.removeEventListener('abort', end);
             closing.removeEventListener('abort', end);
             taker.wake = () => undefined;
-            const { isCalled } = taker;
-            taker.isCalled = false;
+            // A call that finds its client gone goes to another one when this one leaves.
+            const isCalled = taker.isCalled && !signal.aborted;
+            if (isCalled) taker.isCalled = false;
             resolve(isCalled);
           };
           const timer = setTimeout(end, Math.max(0, timeoutMs));

@@ -45,17 +45,17 @@ export class Takes {
    * then gets nothing: what was taken for it goes back, and the attempt does not count.
    */
   async take(body: TakeBody, context: CallContext): Promise<{ readonly claims: readonly TakenRunWithText[] }> {
-    const { clock, takers } = this.#options;
+    const { takers } = this.#options;
     const source: TakeSource = body.queue !== undefined ? { queue: body.queue } : { prefix: body.prefix ?? '' };
     using seat = body.wait_ms > 0 ? takers.enter(source) : undefined;
     let taken: readonly Taken[];
     for (;;) {
       taken = await this.#takeNow(body, source, context);
+      // Whoever was called asks, also when its time is over: nobody else was called in its place.
       if (taken.length > 0 || !(await this.#isCalled(seat, body, context))) break;
-      if (clock.monotonicMs() - context.receivedAtMs >= body.wait_ms) break;
     }
     if (hasHungUp(context)) {
-      await this.#giveBack(taken);
+      await this.#giveBack(taken, body.request_id);
       context.signal.throwIfAborted();
     }
     return {
@@ -135,7 +135,8 @@ export class Takes {
     return true;
   }
 
-  async #giveBack(taken: readonly Taken[]): Promise<void> {
+  /** The same request may be made again, and is a new one then. */
+  async #giveBack(taken: readonly Taken[], requestId: string | undefined): Promise<void> {
     const { decisions, onError } = this.#options;
     await Promise.all(
       taken.map(({ decision: { queue, claim_id: claimId, body } }) =>
@@ -145,6 +146,7 @@ export class Takes {
             queue,
             claim_id: claimId ?? '',
             fencing_token: Number(body?.['fencing_token']),
+            request_id: requestId,
           })
           // Then its lease runs out, and it goes back with one attempt less.
           .catch(onError),

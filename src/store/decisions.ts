@@ -40,6 +40,8 @@ export interface ReturnOperation {
   readonly queue: string;
   readonly claim_id: string;
   readonly fencing_token: number;
+  /** Of the take: it counts as never made. */
+  readonly request_id: string | undefined;
 }
 export interface EnqueueOperation {
   readonly op: 'enqueue';

@@ -25,7 +25,7 @@ begin
       v_now + signalbox.ms(q.max_hold_ms) as hold_until, coalesce(i.ttl_ms, q.default_ttl_ms) as lease_ms
     from items i
     join unnest(p_lines) p on p.queue = i.queue
-    cross join lateral (select n.waiting from signalbox.lines n where n.queue = i.queue limit 1) n
+    cross join lateral (select n.waiting, n.runs + n.delayed + n.dead as elsewhere from signalbox.lines n where n.queue = i.queue limit 1) n
     cross join lateral (
       select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms, q.claim_memory_ms
       from signalbox.queues q where q.queue = i.queue limit 1) q
@@ -41,9 +41,12 @@ begin
       and s.taken < p.concurrency_limit and not s.needs_care
       and coalesce(i.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms
       and (i.fresh or (
-        (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
-        and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
-        and (select 1 from signalbox.dead_letters x where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null
+        -- Looked for only where there are any; the lease of a held run has been seen above.
+        (n.elsewhere = 0 or (
+          (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
+          and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
+          and (select 1 from signalbox.dead_letters x
+            where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null))
         and not exists (
         select 1 from signalbox.history h
         where h.queue = i.queue and h.claim_id = i.claim_id and h.final

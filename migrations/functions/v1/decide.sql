@@ -1,7 +1,7 @@
 -- The one deciding call: a batch of independent operations
 --   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms", "fresh"}
 --   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error"}
---   {"op": "return",  "queue", "claim_id", "fencing_token"}, of a run that its taker never learnt of
+--   {"op": "return",  "queue", "claim_id", "fencing_token", "request_id"}, of a run that its taker never learnt of
 --   {"op": "enqueue", "queue", "claim_id", "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts",
 --     "max_age_ms", "fresh"}
 --   {"op": "cancel",  "queue", "claim_id"}
@@ -91,7 +91,7 @@ begin
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
         mode text, labels jsonb, metadata jsonb, listen_ms integer, fresh boolean, fencing_token bigint, outcome text,
-        retry_after_ms bigint, error text, reason text, actor text)
+        retry_after_ms bigint, error text, request_id text, reason text, actor text)
     where o.n - 1 <> all(v_answered)
     order by x.queue collate "C", (x.op = 'acquire'), o.n
   loop
@@ -127,7 +127,7 @@ begin
         when 'release' then signalbox.decide_release(v_line, v_operation.item, v_operation.claim_id,
           v_operation.fencing_token, v_operation.outcome, v_operation.retry_after_ms, v_operation.error)
         when 'return' then signalbox.decide_return(v_line, v_operation.item, v_operation.claim_id,
-          v_operation.fencing_token)
+          v_operation.fencing_token, v_operation.request_id)
         when 'cancel' then signalbox.decide_cancel(v_line, v_operation.item, v_operation.claim_id)
         when 'break' then signalbox.decide_break(v_line, v_operation.item, v_operation.claim_id, v_operation.reason,
           v_operation.actor)

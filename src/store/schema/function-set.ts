@@ -76,7 +76,7 @@ begin
 end $$`;
 
 // PostgreSQL lets everybody execute a new function; ours decide, so nobody may but their owner and whom they are granted
-// to. The reader role may be refused to a restricted owner; then the views are the owner's alone and migrate says so.
+// to. Creating a role may be refused to a restricted owner; then views and enqueue are the owner's alone and migrate says so.
 const grants = `
 revoke all on all functions in schema signalbox, signalbox_v1 from public;
 do $$
@@ -91,8 +91,25 @@ begin
   if exists (select 1 from pg_roles where rolname = 'signalbox_reader') then
     grant usage on schema signalbox_v1 to signalbox_reader;
     grant select on signalbox_v1.queues, signalbox_v1.line, signalbox_v1.leases, signalbox_v1.leader,
-      signalbox_v1.recent_events, signalbox_v1.ended_claims to signalbox_reader;
+      signalbox_v1.recent_events, signalbox_v1.ended_claims, signalbox_v1.runs, signalbox_v1.dead_letters,
+      signalbox_v1.blocked_queues to signalbox_reader;
     grant execute on function signalbox.clock(), signalbox.ms_until(timestamptz, timestamptz),
-      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean) to signalbox_reader;
+      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean),
+      signalbox.failure_policy(integer, text) to signalbox_reader;
+  end if;
+end $$;
+do $$
+begin
+  if not exists (select 1 from pg_roles where rolname = 'signalbox_enqueuer') then
+    begin
+      create role signalbox_enqueuer nologin;
+    exception when duplicate_object or unique_violation or insufficient_privilege then
+      null;
+    end;
+  end if;
+  if exists (select 1 from pg_roles where rolname = 'signalbox_enqueuer') then
+    grant usage on schema signalbox_v1 to signalbox_enqueuer;
+    grant execute on function signalbox_v1.enqueue(text, text, json, integer, jsonb, bigint, integer, bigint)
+      to signalbox_enqueuer;
   end if;
 end $$`;
