@@ -69,9 +69,9 @@ export function acquireItem(queue: string, claimId: string, options: AcquireOpti
   return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms };
 }
 export interface ReleaseOptions extends Waiting {
-  readonly outcome?: string;
-  readonly retry_after_ms?: number;
-  readonly error?: string;
+  readonly outcome?: string | undefined;
+  readonly retry_after_ms?: number | undefined;
+  readonly error?: string | undefined;
 }
 
 export function releaseItem(queue: string, claimId: string, token: number, options: ReleaseOptions = {}) {
@@ -81,11 +81,11 @@ export function releaseItem(queue: string, claimId: string, token: number, optio
 
 export interface EnqueueOptions {
   /** JSON text. */
-  readonly payload?: string;
-  readonly priority?: number;
-  readonly delay_ms?: number;
-  readonly max_attempts?: number;
-  readonly max_age_ms?: number;
+  readonly payload?: string | undefined;
+  readonly priority?: number | undefined;
+  readonly delay_ms?: number | undefined;
+  readonly max_attempts?: number | undefined;
+  readonly max_age_ms?: number | undefined;
 }
 
 export function enqueueItem(queue: string, claimId: string, options: EnqueueOptions & Waiting = {}) {
@@ -113,14 +113,14 @@ export async function enqueueBySql(
 }
 
 export interface TakeItem {
-  readonly queue?: string;
-  readonly prefix?: string;
-  readonly holder?: string;
-  readonly max?: number;
-  readonly ttl_ms?: number;
-  readonly request_id?: string;
-  readonly continues?: boolean;
-  readonly bytes?: number;
+  readonly queue?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly holder?: string | undefined;
+  readonly max?: number | undefined;
+  readonly ttl_ms?: number | undefined;
+  readonly request_id?: string | undefined;
+  readonly continues?: boolean | undefined;
+  readonly bytes?: number | undefined;
 }
 
 /** What one request of a take came to. `others`: rows that answer no request. */

@@ -1,6 +1,7 @@
 -- Moves runs enqueued in users' own transactions into their line, at most p_max and as many as have room there; the rest
 -- stays in the inbox. The line must be locked by an earlier statement. An id that is there already, or remembered, is
--- dropped. Returns how many rows left the inbox. The caller refreshes what is ready.
+-- dropped. Returns how many rows left the inbox. What is ready is refreshed here, because a caller may find nothing else to
+-- do; one that does more refreshes it again.
 create or replace function signalbox.move_inbox(p_queue text, p_max integer) returns integer
 language plpgsql
 as $$
@@ -29,5 +30,6 @@ begin
   perform 1 from signalbox.place_runs((
     select jsonb_agg(jsonb_set(i.value, '{item}', to_jsonb(i.n))) from jsonb_array_elements(v_items)
       with ordinality i(value, n)));
+  perform signalbox.refresh_ready(p_queue);
   return jsonb_array_length(v_items);
 end $$;
