@@ -243,8 +243,7 @@ test('old dead letters go, but none that stops its line', async () => {
     await onRuns(database, queue).enqueue('old');
     await onRuns(database, queue).work('old', failed);
   }
-  const tomorrow = `${new Date(Date.now() + 31 * day).toISOString().slice(0, 10)}`;
-  await addPartition(database, tomorrow);
+  await addPartitions(database, 31);
   await moveClock(database, 31 * day);
   await onRuns(database, 'q').enqueue('young');
   await onRuns(database, 'q').work('young', failed);
@@ -316,10 +315,7 @@ test.each([
   expect(await rowsOf(database, 'select queue from signalbox.queues')).toEqual([{ queue: 'q' }]);
 });
 
-/** The database has partitions for a week only. */
-async function addPartition(database: { query(sql: string): Promise<unknown> }, date: string): Promise<void> {
-  for (const parent of ['history', 'events'])
-    await database.query(`create table signalbox.${parent}_test partition of signalbox.${parent}
-      for values from ('${date} 00:00+00'::timestamptz - interval '1 day')
-      to ('${date} 00:00+00'::timestamptz + interval '2 days')`);
+/** A day so far ahead is not there yet. */
+async function addPartitions(database: { query(sql: string): Promise<unknown> }, daysAhead: number): Promise<void> {
+  await database.query(`select signalbox.make_partitions(${daysAhead + 1})`);
 }

@@ -2,9 +2,22 @@ import { expect, test } from 'vitest';
 import { sqlStateOf } from '../support/blocked.ts';
 import { moveClock } from '../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { onRuns } from '../support/sql-runs.ts';
 import { makeQueues, oneOf, onQueue, rowsOf } from '../support/sql-verbs.ts';
 
-const documented = ['ended_claims', 'leader', 'leases', 'line', 'queues', 'recent_events'];
+const documented = [
+  'blocked_queues',
+  'dead_letters',
+  'ended_claims',
+  'leader',
+  'leases',
+  'line',
+  'queues',
+  'recent_events',
+  'runs',
+];
+/** For those who manage tokens, and those who may know what users put into their runs. */
+const unshared = ['payloads', 'tokens'];
 
 async function waitingFor(db: TestDatabase, queue: string) {
   const rows = await rowsOf<{ claim_id: string; waiting_for: string }>(
@@ -152,11 +165,9 @@ test('the views are exactly the documented ones, and the reader role may read th
   await db.query(`select signalbox_v1.campaign('r1', 10000)`);
   const views = await rowsOf<{ name: string }>(
     db,
-    `select relname as name from pg_class where relnamespace = 'signalbox_v1'::regnamespace and relkind = 'v' and relname <> 'tokens' order by 1`,
+    `select relname as name from pg_class where relnamespace = 'signalbox_v1'::regnamespace and relkind = 'v' order by 1`,
   );
-  expect(views.map(({ name }) => name)).toEqual(documented);
-  // Tokens are for those who manage them, not for readers.
-  const isThere = await sqlStateOf(db.query('select from signalbox_v1.tokens'));
+  expect(views.map(({ name }) => name)).toEqual([...documented, ...unshared].sort());
   const tables = await rowsOf<{ name: string }>(
     db,
     `select relname as name from pg_class where relnamespace = 'signalbox'::regnamespace and relkind in ('r', 'p')`,
@@ -176,9 +187,310 @@ test('the views are exactly the documented ones, and the reader role may read th
     expect([view, state]).toEqual([view, undefined]);
     expect([view, await sqlStateOf(reader.query(`delete from signalbox_v1.${view}`))]).not.toEqual([view, undefined]);
   }
-  if (isThere === undefined) expect(await sqlStateOf(reader.query('select from signalbox_v1.tokens'))).toBe('42501');
+  for (const view of unshared)
+    expect([view, await sqlStateOf(reader.query(`select from signalbox_v1.${view}`))]).toEqual([view, '42501']);
   for (const { name } of tables)
     expect([name, await sqlStateOf(reader.query(`select from signalbox.${name}`))]).toEqual([name, '42501']);
   for (const { name, call } of functions)
     expect([name, await sqlStateOf(reader.query(`select ${call}`))]).toEqual([name, '42501']);
+});
+
+test('the enqueuer role may enqueue and nothing else', async () => {
+  await using db = await freshDatabase();
+  const enqueuer = await db.connect();
+  await enqueuer.query('set role signalbox_enqueuer');
+  expect(await sqlStateOf(enqueuer.query(`select signalbox_v1.enqueue('q', 'r', '1')`))).toBeUndefined();
+  expect(await sqlStateOf(enqueuer.query('select from signalbox.inbox'))).toBe('42501');
+  expect(await sqlStateOf(enqueuer.query('select from signalbox_v1.runs'))).toBe('42501');
+  expect(
+    await rowsOf(
+      db,
+      `select proname from pg_proc
+       where pronamespace in ('signalbox'::regnamespace, 'signalbox_v1'::regnamespace)
+         and has_function_privilege('signalbox_enqueuer', oid, 'execute')`,
+    ),
+  ).toEqual([{ proname: 'enqueue' }]);
+});
+
+/** Runs of a queue as the view shows them, those in line first. */
+function runsOf(db: TestDatabase, queue: string, columns: string) {
+  return rowsOf(
+    db,
+    `select ${columns} from signalbox_v1.runs where queue = $1
+     order by array_position(array['waiting', 'delayed', 'held', 'inbox'], state), position, claim_id`,
+    [queue],
+  );
+}
+
+test('runs shows every run that is not over, wherever it is, and payloads what it carries', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { concurrency_limit: 1, on_failure: 'step_around' });
+  const q = onRuns(db, 'q');
+  for (const id of ['retried', 'a', 'b']) await q.enqueue(id, { payload: `"of ${id}"`, max_age_ms: 60_000 });
+  await q.work('retried', { outcome: 'retry', retry_after_ms: 60_000 });
+  await q.enqueue('urgent', { priority: 5, max_attempts: 2 });
+  expect(await q.take()).toMatchObject([{ claim_id: 'urgent' }]);
+  await q.enqueueBySql('sql', '1');
+  expect(
+    await runsOf(db, 'q', 'claim_id, state, position, waiting_for, attempts, max_attempts, holder, blocks'),
+  ).toEqual([
+    {
+      claim_id: 'a',
+      state: 'waiting',
+      position: 1,
+      waiting_for: 'no_free_slot',
+      attempts: 0,
+      max_attempts: 5,
+      holder: null,
+      blocks: false,
+    },
+    {
+      claim_id: 'b',
+      state: 'waiting',
+      position: 2,
+      waiting_for: 'behind_others',
+      attempts: 0,
+      max_attempts: 5,
+      holder: null,
+      blocks: false,
+    },
+    {
+      claim_id: 'retried',
+      state: 'delayed',
+      position: null,
+      waiting_for: 'not_before',
+      attempts: 1,
+      max_attempts: 5,
+      holder: null,
+      blocks: false,
+    },
+    {
+      claim_id: 'urgent',
+      state: 'held',
+      position: null,
+      waiting_for: null,
+      attempts: 1,
+      max_attempts: 2,
+      holder: 'worker',
+      blocks: false,
+    },
+    {
+      claim_id: 'sql',
+      state: 'inbox',
+      position: null,
+      waiting_for: null,
+      attempts: 0,
+      max_attempts: null,
+      holder: null,
+      blocks: false,
+    },
+  ]);
+  expect(await runsOf(db, 'q', 'claim_id, dead_after > enqueued_at as bounded, due_at is not null as later')).toEqual([
+    { claim_id: 'a', bounded: true, later: false },
+    { claim_id: 'b', bounded: true, later: false },
+    { claim_id: 'retried', bounded: true, later: true },
+    { claim_id: 'urgent', bounded: null, later: false },
+    { claim_id: 'sql', bounded: null, later: false },
+  ]);
+  expect(
+    await rowsOf(db, 'select claim_id, state, payload::text from signalbox_v1.payloads order by claim_id'),
+  ).toEqual([
+    { claim_id: 'a', state: 'live', payload: '"of a"' },
+    { claim_id: 'b', state: 'live', payload: '"of b"' },
+    { claim_id: 'retried', state: 'live', payload: '"of retried"' },
+    { claim_id: 'sql', state: 'inbox', payload: '1' },
+    { claim_id: 'urgent', state: 'live', payload: null },
+  ]);
+});
+
+test('runs says why each run waits, as the answer to a client does', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['free', 'paused', 'blocked'], { on_failure: 'stop' });
+  for (const queue of ['free', 'paused', 'blocked'])
+    for (const id of ['a', 'b', 'c']) await onRuns(db, queue).enqueue(id);
+  await onQueue(db, 'paused').configure({ paused: true });
+  await onRuns(db, 'blocked').work('a', { outcome: 'failure' });
+  await onRuns(db, 'blocked').enqueue('before', { priority: 1 });
+  const waits = async (queue: string) => {
+    const rows = await rowsOf<{ claim_id: string; waiting_for: string }>(
+      db,
+      'select claim_id, waiting_for from signalbox_v1.runs where queue = $1 order by position',
+      [queue],
+    );
+    for (const { claim_id: id, waiting_for: why } of rows)
+      expect((await onQueue(db, queue).look(id)).body.waiting_for).toBe(why);
+    return rows.map((row) => row.waiting_for);
+  };
+  expect(await waits('free')).toEqual(['taker', 'behind_others', 'behind_others']);
+  expect(await waits('paused')).toEqual(['paused', 'paused', 'paused']);
+  expect(await waits('blocked')).toEqual(['taker', 'blocked', 'blocked']);
+});
+
+test('positions of runs end behind the first 1,000, and 100,000 are listed within a few seconds', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  await db.query(`insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, enqueued_at)
+    select 'q', 'r' || n, 'run', n, 0, 'wait', '', 30000, signalbox.clock() from generate_series(1, 100000) n`);
+  await db.query('analyze signalbox.waiting');
+  expect(await oneOf(db, 'select count(*)::int as runs, max(position) as last from signalbox_v1.runs')).toEqual({
+    runs: 100_000,
+    last: 1000,
+  });
+  const plan = await rowsOf<{ 'QUERY PLAN': string }>(
+    db,
+    `explain (analyze, timing off) select * from signalbox_v1.runs where queue = 'q' and claim_id = 'r77777'`,
+  );
+  const ms = Number(/Execution Time: ([\d.]+)/.exec(plan.at(-1)?.['QUERY PLAN'] ?? '')?.[1]);
+  expect(ms).toBeLessThan(100);
+}, 30_000);
+
+test('queues counts runs, what is delayed, dead letters and whether it is blocked', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { on_failure: 'stop', max_attempts: 7, max_runs: null });
+  const q = onRuns(db, 'q');
+  for (const id of ['a', 'b']) await q.enqueue(id);
+  await q.enqueue('later', { delay_ms: 60_000 });
+  await onQueue(db, 'q').hold('claim');
+  await onQueue(db, 'q').acquire('other');
+  const read = () =>
+    oneOf(
+      db,
+      `select waiting, runs, delayed, blocked, dead_letters, max_attempts, max_runs, on_failure, retry_delay_ms,
+         oldest_wait_ms >= 0 as waits from signalbox_v1.queues`,
+    );
+  const settings = { max_attempts: 7, max_runs: null, on_failure: 'stop', retry_delay_ms: 1000 };
+  expect(await read()).toEqual({
+    waiting: 3,
+    runs: 2,
+    delayed: 1,
+    blocked: false,
+    dead_letters: 0,
+    waits: true,
+    ...settings,
+  });
+  for (const id of ['claim', 'other']) await onQueue(db, 'q').break(id);
+  await q.work('a', { outcome: 'failure' });
+  expect(await read()).toEqual({
+    waiting: 1,
+    runs: 1,
+    delayed: 1,
+    blocked: true,
+    dead_letters: 1,
+    waits: true,
+    ...settings,
+  });
+});
+
+test('how long the oldest has waited is that of any priority and either kind', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  const waited = async () =>
+    Number((await oneOf<{ s: string }>(db, 'select round(oldest_wait_ms / 1000.0) as s from signalbox_v1.queues')).s);
+  await onRuns(db, 'q').enqueue('low', { priority: -1 });
+  await moveClock(db, 10_000);
+  await onRuns(db, 'q').enqueue('high', { priority: 1 });
+  await onQueue(db, 'q').hold('claim');
+  await onQueue(db, 'q').acquire('waits');
+  await moveClock(db, 20_000);
+  expect(await waited()).toBeGreaterThanOrEqual(20);
+  await onQueue(db, 'q').cancel('low');
+  expect(await waited()).toBeLessThan(20);
+});
+
+test('blocked_queues shows what stops each line, in order, and since when', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['stopped', 'goes', 'waits']);
+  await onQueue(db, 'stopped').configure({ on_failure: 'stop', concurrency_limit: 2 });
+  for (const queue of ['stopped', 'goes', 'waits'])
+    for (const id of ['a', 'b', 'c']) await onRuns(db, queue).enqueue(id);
+  const [a, b] = await onRuns(db, 'stopped').take(2);
+  await onRuns(db, 'stopped').release('b', b?.fencing_token ?? 0, { outcome: 'failure', error: 'of b' });
+  await moveClock(db, 5000);
+  await onRuns(db, 'stopped').release('a', a?.fencing_token ?? 0, {
+    outcome: 'retry',
+    retry_after_ms: 60_000,
+    error: 'of a',
+  });
+  await onRuns(db, 'goes').work('a', { outcome: 'failure' });
+  await onRuns(db, 'waits').work('a', { outcome: 'retry', retry_after_ms: 60_000 });
+  expect(
+    await rowsOf(
+      db,
+      `select queue, on_failure, waiting, delayed, blockers, place::int, claim_id, state, reason, attempts, error,
+         due_at is not null as due, signalbox.clock() - since > interval '4 seconds' as earlier
+       from signalbox_v1.blocked_queues order by queue, place`,
+    ),
+  ).toEqual([
+    {
+      queue: 'stopped',
+      on_failure: 'stop',
+      waiting: 1,
+      delayed: 1,
+      blockers: 2,
+      place: 1,
+      claim_id: 'a',
+      state: 'delayed',
+      reason: 'retry',
+      attempts: 1,
+      error: 'of a',
+      due: true,
+      earlier: true,
+    },
+    {
+      queue: 'stopped',
+      on_failure: 'stop',
+      waiting: 1,
+      delayed: 1,
+      blockers: 2,
+      place: 2,
+      claim_id: 'b',
+      state: 'dead',
+      reason: 'failure',
+      attempts: 1,
+      error: 'of b',
+      due: false,
+      earlier: true,
+    },
+    {
+      queue: 'waits',
+      on_failure: 'wait',
+      waiting: 2,
+      delayed: 1,
+      blockers: 1,
+      place: 1,
+      claim_id: 'a',
+      state: 'delayed',
+      reason: 'retry',
+      attempts: 1,
+      error: null,
+      due: true,
+      earlier: false,
+    },
+  ]);
+});
+
+test('dead_letters shows how the last grant ended, without what the run carries', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  await onRuns(db, 'q').enqueue('a', { payload: '"secret"' });
+  await onRuns(db, 'q').work('a', { outcome: 'failure', error: 'no disk' });
+  const row = await oneOf(db, 'select * from signalbox_v1.dead_letters');
+  expect(row).toMatchObject({
+    queue: 'q',
+    claim_id: 'a',
+    reason: 'failure',
+    error: 'no disk',
+    attempts: 1,
+    blocks: false,
+  });
+  expect(JSON.stringify(row)).not.toContain('secret');
+  expect(await oneOf(db, 'select kind, attempt, error, state from signalbox_v1.ended_claims')).toEqual({
+    kind: 'run',
+    attempt: 1,
+    error: 'no disk',
+    state: 'released',
+  });
+  expect(await rowsOf(db, 'select claim_id, state, payload::text from signalbox_v1.payloads')).toEqual([
+    { claim_id: 'a', state: 'dead', payload: '"secret"' },
+  ]);
 });
