@@ -59,7 +59,15 @@ describe('a worker on a real service', () => {
     await using first = await working({ prefix, handler, concurrency: 4 });
     await using second = await working({ prefix, handler, concurrency: 4 });
     await Promise.all(names.map((id, index) => client.enqueue(`${prefix}${'abc'[index % 3]}`, { claim_id: id })));
-    await until(() => first.told.length + second.told.length >= names.length, { what: 'all are told' });
+    const sides = [first, second];
+    const state = () => sides.map(({ told, worker }) => `${told.length} told, ${worker.running} at work`).join('; ');
+    await until(
+      () => {
+        if (first.told.length + second.told.length < names.length) throw new Error(state());
+        return true;
+      },
+      { what: 'all are told' },
+    );
     expect([...first.told, ...second.told].sort()).toEqual(names.map((id) => `${id} success`).sort());
     expect(seen.sort()).toEqual(names.sort());
     expect(most).toBeLessThanOrEqual(6);
