@@ -20,9 +20,9 @@ describe.skipIf(program === '')('deploy/haproxy.cfg', () => {
   });
 });
 
-/** The status of an acquire with this body. */
-async function acquire(door: Door, body: string): Promise<number> {
-  const reply = await fetch(`${door.url}/v1/queues/q/acquire`, { method: 'POST', body });
+/** The status of a call with this body. */
+async function post(door: Door, path: string, body: string): Promise<number> {
+  const reply = await fetch(`${door.url}${path}`, { method: 'POST', body });
   await reply.text();
   return reply.status;
 }
@@ -37,20 +37,24 @@ describe.skipIf(program === '')('the door', () => {
       await using door = await Door.start(program, [bad.url, good.url, alsoGood.url]);
       const body = JSON.stringify({ claim_id: anId('claim'), padding: 'x'.repeat(65_000) });
       const calls = 100;
-      const replies = await Promise.all(Array.from({ length: calls }, () => acquire(door, body)));
+      const replies = await Promise.all(Array.from({ length: calls }, () => post(door, '/v1/queues/q/acquire', body)));
       expect(new Set(replies)).toEqual(new Set([200]));
       expect(bad.bodies.length).toBeGreaterThan(0);
       expect([...good.bodies, ...alsoGood.bodies]).toEqual(Array.from({ length: calls }, () => body));
     },
   );
 
-  test('does not ask twice what names no claim: a second acquire would be a second claim', async () => {
+  test.each([
+    ['an acquire without a claim', '/v1/queues/q/acquire'],
+    ['an enqueue without one', '/v1/queues/q/enqueue'],
+    ['a take without a request', '/v1/take'],
+  ])('does not ask twice what would happen twice: %s', async (_what, path) => {
     await using bad = await RawServer.start('breaks off');
     await using good = await RawServer.start('200');
     await using door = await Door.start(program, [bad.url, good.url, good.url]);
     const calls = 100;
     const body = JSON.stringify({ holder: 'nameless' });
-    const replies = await Promise.all(Array.from({ length: calls }, () => acquire(door, body)));
+    const replies = await Promise.all(Array.from({ length: calls }, () => post(door, path, body)));
     expect(bad.bodies.length).toBeGreaterThan(0);
     expect(good.bodies).toHaveLength(calls - bad.bodies.length);
     expect(replies.filter((status) => status === 502)).toHaveLength(bad.bodies.length);
