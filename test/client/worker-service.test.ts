@@ -4,6 +4,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
+import { ScriptedService } from './scripted-service.ts';
 import { untilAborted } from './worker/a-worker.ts';
 
 let database: TestDatabase;
@@ -21,8 +22,21 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
+/** Hands every call on to the service, and loses every third answer. */
+function lossyRelay(): Promise<ScriptedService> {
+  return ScriptedService.start(async ({ method, url, body }, number) => {
+    const answer = await fetch(`${app.url}${url}`, {
+      method,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    return number % 3 === 1 ? 'hang up' : { status: answer.status, body: text };
+  });
+}
+
 /** A started worker and what it told. */
-async function working(options: Omit<WorkerOptions, 'client'>) {
+async function working(options: Partial<WorkerOptions> & Pick<WorkerOptions, 'handler'>) {
   const worker = new Worker({ client, graceMs: 0, settleMs: 1000, ...options });
   const told: string[] = [];
   const note = (event: string) => void told.push(event);
@@ -71,6 +85,30 @@ describe('a worker on a real service', () => {
     expect([...first.told, ...second.told].sort()).toEqual(names.map((id) => `${id} success`).sort());
     expect(seen.sort()).toEqual(names.sort());
     expect(most).toBeLessThanOrEqual(6);
+  });
+
+  it('works on every run once, whatever answers are lost on the way', async () => {
+    const queue = anId('lossy');
+    await client.configureQueue(queue, { concurrency_limit: 5 });
+    await using relay = await lossyRelay();
+    const attempts: number[] = [];
+    await using at = await working({
+      client: new SignalboxClient({ url: relay.url }),
+      queue,
+      concurrency: 5,
+      ttlMs: 2000,
+      waitMs: 200,
+      handler: async (_run, { attempt }) => {
+        attempts.push(attempt);
+        await new Promise((resolve) => setTimeout(resolve, attempts.length % 10 === 0 ? 1000 : 5));
+      },
+    });
+    const names = Array.from({ length: 30 }, (_none, index) => `run-${index}`);
+    await Promise.all(names.map((id) => client.enqueue(queue, { claim_id: id })));
+    for (const id of names) await at.has(`${id} success`);
+    expect(attempts).toEqual(names.map(() => 1));
+    expect(at.told.filter((event) => /lost|waiting|delayed/.test(event))).toEqual([]);
+    expect((await client.getQueue(queue)).held).toBe(0);
   });
 
   it('retries, gives up after the last attempt, and keeps why; redriven it runs again', async () => {
