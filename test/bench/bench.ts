@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- --quick] [-- --json FILE]`: uncontended acquire + release over HTTP, one client program, every
- * contender on this machine and this PostgreSQL, interleaved round by round. Medians with spread; compare ratios, not
+ * `npm run bench [-- --quick] [-- --json FILE]`: uncontended acquire + release, and the whole life of runs (enqueue, take
+ * by prefix, release), over HTTP, one client program, every contender on this machine and this PostgreSQL, interleaved round by round. Medians with spread; compare ratios, not
  * rates: a rate is this machine's on this day.
  */
 import { spawn } from 'node:child_process';
@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { openEmbeddedServer } from '../../src/store/embedded/index.ts';
 import { pairLoad } from './pair-load.ts';
+import { runLoad } from './run-load.ts';
 
 const { values: options } = parseArgs({ options: { quick: { type: 'boolean' }, json: { type: 'string' } } });
 const rounds = options.quick === true ? 3 : 7;
@@ -71,6 +72,9 @@ for (let round = -1; round < rounds; round++) {
       // Round -1 warms up: it makes the queues and fills the caches.
       if (round >= 0) rates.set(key, [...(rates.get(key) ?? []), pairsPerSecond]);
     }
+    const runsPerSecond = await runLoad(servers.signalbox_single.url, clients, seconds);
+    const key = `runs_${clients}_clients signalbox_single`;
+    if (round >= 0) rates.set(key, [...(rates.get(key) ?? []), runsPerSecond]);
   }
 }
 for (const { stop } of Object.values(servers)) await stop();
@@ -84,7 +88,7 @@ const results: Result[] = [...rates].map(([key, runs]) => {
   return {
     measure,
     contender,
-    unit: 'pairs/s',
+    unit: measure.startsWith('runs') ? 'runs/s' : 'pairs/s',
     median: round(sorted[sorted.length >> 1]),
     min: round(sorted[0]),
     max: round(sorted.at(-1)),

@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http';
+import { keepAlivePosts } from './keep-alive-posts.ts';
 
 export interface PairLoad {
   readonly pairsPerSecond: number;
@@ -8,21 +8,8 @@ export interface PairLoad {
 
 /** Acquires and releases as fast as `clients` keep-alive connections can, each on queues of its own. Throws on a refusal. */
 export async function pairLoad(baseUrl: string, clients: number, seconds: number): Promise<PairLoad> {
-  const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  const post = (path: string, body: unknown) =>
-    new Promise<Record<string, unknown>>((resolve, reject) => {
-      const text = JSON.stringify(body);
-      const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
-      const call = request(baseUrl + path, { method: 'POST', agent, headers }, (response) => {
-        let answer = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(JSON.parse(answer) as Record<string, unknown>);
-          else reject(new Error(`${path}: ${response.statusCode} ${answer}`));
-        });
-      });
-      call.on('error', reject).end(text);
-    });
+  using connections = keepAlivePosts(baseUrl, clients);
+  const { post } = connections;
   const latenciesMs: number[] = [];
   const endAtMs = performance.now() + seconds * 1000;
   const perClient = Math.floor(1000 / clients);
@@ -39,7 +26,6 @@ export async function pairLoad(baseUrl: string, clients: number, seconds: number
       }
     }),
   );
-  agent.destroy();
   latenciesMs.sort((a, b) => a - b);
   const at = (share: number) => latenciesMs[Math.floor((latenciesMs.length - 1) * share)] ?? NaN;
   return { pairsPerSecond: latenciesMs.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
