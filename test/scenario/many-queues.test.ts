@@ -39,11 +39,9 @@ describe('10,000 queues with one run each, and one queue without a limit with 10
     const work = async () => {
       const holder = anId('worker');
       while (smallLeft > 0) {
-        const { status, body } = await app.client.ask<{ claims: { queue: string; claim_id: string; fencing_token: number }[] }>(
-          'POST',
-          '/v1/take',
-          { holder, prefix: 'pool/', max: perTake },
-        );
+        const { status, body } = await app.client.ask<{
+          claims: { queue: string; claim_id: string; fencing_token: number }[];
+        }>('POST', '/v1/take', { holder, prefix: 'pool/', max: perTake });
         if (status !== 200) throw new Error(JSON.stringify(body));
         takes++;
         if (body.claims.length === 0) return;

@@ -81,11 +81,11 @@ describe('4,000 items in 25 queues of limit 1, 40 workers, one process of five k
       );
       return row?.left ?? Infinity;
     };
-    let isDone = false;
+    const done = new AbortController();
     const killer = (async () => {
-      for (let turn = 0; !isDone; turn++) {
-        await sleep(1000);
-        if (isDone) return;
+      for (let turn = 0; ; turn++) {
+        await sleep(1000, undefined, { signal: done.signal }).catch(() => undefined);
+        if (done.signal.aborted) return;
         const number = turn % processes;
         await crew[number]?.kill();
         kills++;
@@ -93,7 +93,7 @@ describe('4,000 items in 25 queues of limit 1, 40 workers, one process of five k
       }
     })();
     await until(async () => (await left()) === 0, { what: 'all items have ended', timeoutMs: 150_000 });
-    isDone = true;
+    done.abort();
     await killer;
     await Promise.all(crew.map((process) => process.terminate()));
     grants = await rowsOf<Grant>(

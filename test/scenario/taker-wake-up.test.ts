@@ -5,7 +5,7 @@ import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.t
 import { until } from '../support/until.ts';
 
 const metric = async (app: TestApp, name: string) =>
-  Number((await (await fetch(`${app.url}/metrics`)).text()).match(new RegExp(`^${name} (\\S+)$`, 'm'))?.[1]);
+  Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await (await fetch(`${app.url}/metrics`)).text())?.[1]);
 const untilTakers = (app: TestApp, count: number) =>
   until(async () => (await metric(app, 'signalbox_waiting_takers')) === count, { what: `${count} takers wait` });
 const hears = (app: TestApp) =>

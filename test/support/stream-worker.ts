@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryLater, SignalboxClient, Worker } from '../../src/client/index.ts';
@@ -11,6 +12,9 @@ const [url = '', prefix = '', ttlMs = '', workers = '', file = ''] = process.arg
 
 class Hiccup extends Error {}
 
+/** The same for all processes of this machine, to within a millisecond. */
+const wallClockMs = () => performance.timeOrigin + performance.now();
+
 const client = new SignalboxClient({ url });
 const own = Array.from(
   { length: Number(workers) },
@@ -23,13 +27,13 @@ const own = Array.from(
       rules: [{ error: Hiccup, outcome: 'retry', retryAfterMs: 20 }],
       handler: async ({ queue, claim_id: claimId, fencing_token: token, attempt }, { signal }) => {
         const note = (what: string) =>
-          appendFileSync(file, `${what} ${Date.now()} ${queue} ${claimId} ${token} ${attempt}\n`);
+          appendFileSync(file, `${what} ${wallClockMs()} ${queue} ${claimId} ${token} ${attempt}\n`);
         note('begin');
-        await sleep(Math.random() * 10, undefined, { signal });
+        await sleep(randomInt(11), undefined, { signal });
         note('end');
-        const luck = Math.random();
-        if (luck < 0.05) throw new Hiccup('unlucky');
-        if (luck < 0.1) throw new RetryLater(0);
+        const luck = randomInt(20);
+        if (luck === 0) throw new Hiccup('unlucky');
+        if (luck === 1) throw new RetryLater(0);
       },
     }),
 );
