@@ -134,6 +134,11 @@ describe('a worker that hangs up', () => {
       ).rowCount;
     await until(isTaking, { what: 'the take waits for the line' });
     gone.abort();
+    const hangUps = async () =>
+      /request_seconds_count\{[^}]*route="\/v1\/take",status="499"\} 1/.test(
+        await (await fetch(`${app.url}/metrics`)).text(),
+      );
+    await until(hangUps, { what: 'the replica knows that it hung up' });
     await keeper.query('commit');
     await until(
       async () => (await held(database, queue)) === 0 && (await metric(app, 'signalbox_waiting_takers')) === 0,
