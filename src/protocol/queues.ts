@@ -106,7 +106,19 @@ export const QueueDetail = QueueSummary.extend({
         enqueued_at: Instant,
       }),
     )
-    .meta({ description: 'The first 10 in order.' }),
+    .meta({ description: 'The first 10 claims in order.' }),
+  run_line: z
+    .array(
+      z.object({
+        claim_id: z.string(),
+        position: z.int(),
+        priority: z.int(),
+        attempts: z.int(),
+        waiting_for: z.string(),
+        enqueued_at: Instant,
+      }),
+    )
+    .meta({ description: 'The first 10 runs in order.' }),
 });
 export type QueueDetail = z.infer<typeof QueueDetail>;
 

@@ -13,6 +13,8 @@ import {
   readLine,
   readQueue,
   readQueues,
+  readRunLine,
+  type RunLineRow,
 } from '../store/queue-reads.ts';
 import { refusal } from './answers.ts';
 import { databaseProblem } from './database-problem.ts';
@@ -58,8 +60,17 @@ export class Queues {
     return reading(async () => {
       const row = await readQueue(db, queue);
       if (row === undefined) throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
-      const [holders, line] = await Promise.all([readHolders(db, queue, holdersShown), readLine(db, queue, lineShown)]);
-      return { ...summary(row), holders: holders.map(holderView), line: line.map(lineView) };
+      const [holders, line, runLine] = await Promise.all([
+        readHolders(db, queue, holdersShown),
+        readLine(db, queue, lineShown),
+        readRunLine(db, queue, lineShown),
+      ]);
+      return {
+        ...summary(row),
+        holders: holders.map(holderView),
+        line: line.map(lineView),
+        run_line: runLine.map(runLineView),
+      };
     });
   }
 
@@ -124,8 +135,18 @@ function summary(row: QueueRow): QueueSummary {
     max_hold_ms: row.max_hold_ms === null ? null : Number(row.max_hold_ms),
     lock_delay_ms: row.lock_delay_ms,
     claim_memory_ms: row.claim_memory_ms,
+    max_runs: row.max_runs,
+    max_attempts: row.max_attempts,
+    max_age_ms: row.max_age_ms === null ? null : Number(row.max_age_ms),
+    retry_delay_ms: row.retry_delay_ms,
+    retry_delay_max_ms: Number(row.retry_delay_max_ms),
+    on_failure: row.on_failure,
     held: Number(row.held),
     waiting: row.waiting,
+    runs: row.runs,
+    delayed: row.delayed,
+    blocked: row.blocked,
+    dead_letters: row.dead_letters,
     draining: Number(row.draining ?? 0),
     oldest_wait_ms: row.oldest_wait_ms === null ? null : Number(row.oldest_wait_ms),
     version: Number(row.version),
@@ -158,4 +179,8 @@ function lineView(row: LineRow): QueueDetail['line'][number] {
     waiting_for: row.waiting_for,
     enqueued_at: row.enqueued_at.toISOString(),
   };
+}
+
+function runLineView(row: RunLineRow): QueueDetail['run_line'][number] {
+  return { ...row, enqueued_at: row.enqueued_at.toISOString() };
 }

@@ -20,6 +20,16 @@ export interface Tables {
     auto_created: boolean;
     created_at: Date;
     updated_at: Date;
+    max_runs: number | null;
+    max_attempts: number;
+    max_age_ms: string | null;
+    retry_delay_ms: number;
+    retry_delay_max_ms: string;
+    on_failure: 'wait' | 'step_around' | 'stop' | null;
+    runs: number;
+    delayed: number;
+    blocked: boolean;
+    dead_letters: number;
   };
   'signalbox_v1.leases': {
     queue: string;

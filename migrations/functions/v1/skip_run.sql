@@ -51,5 +51,9 @@ begin
     v_answer.body := signalbox.dead_letter_body(p_queue, p_claim_id);
   end if;
   return next v_answer;
+  if v_run.blocks then
+    -- For whoever waits to see it taken.
+    return next (null, 'ended', p_queue, p_claim_id, v_answer.body)::signalbox_v1.decision;
+  end if;
   return query select * from signalbox.advance_line(p_queue);
 end $$;

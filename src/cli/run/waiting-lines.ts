@@ -9,6 +9,8 @@ const reasons: Readonly<Record<WaitingClaim['waiting_for'], string>> = {
   other_queue: 'another queue',
   not_before: 'not due yet',
   quarantine: 'quarantine after a failover of the database',
+  taker: 'a worker must take it',
+  blocked: 'a run that failed stops the line',
 };
 
 /** Turns looks at the line into lines for a person: one per change of position or reason. */
