@@ -187,6 +187,8 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
       clock,
       leaseMs: settings.leaderLeaseMs,
       queueIdleMs: settings.queueIdleMs,
+      autoCreateQueues: settings.autoCreateQueues,
+      deadLetterRetentionMs: settings.deadLetterRetentionMs,
       onMoved: (moved, sentAtMs) => news.spread(moved, sentAtMs),
     }),
     historyChore({

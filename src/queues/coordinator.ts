@@ -2,6 +2,7 @@ import type { Coordinator } from '../protocol/coordinator.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import type { Database } from '../store/database.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
+import { DeadLetters } from './dead-letters.ts';
 import { readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
@@ -17,6 +18,7 @@ export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions, T
 export class QueueCoordinator implements Coordinator {
   readonly #claims: Claims;
   readonly #queues: Queues;
+  readonly #deadLetters: DeadLetters;
   readonly #runs: Runs;
   readonly #takes: Takes;
   readonly #options: QueueCoordinatorOptions;
@@ -25,6 +27,7 @@ export class QueueCoordinator implements Coordinator {
     this.#options = options;
     this.#claims = new Claims(options);
     this.#queues = new Queues(options);
+    this.#deadLetters = new DeadLetters(options);
     this.#runs = new Runs(options);
     this.#takes = new Takes(options);
   }
@@ -41,6 +44,13 @@ export class QueueCoordinator implements Coordinator {
   renewHeld: Coordinator['renewHeld'] = (holder, body, prefix, context) =>
     this.#runs.renewHeld(holder, body, prefix, context);
   releaseHeld: Coordinator['releaseHeld'] = (claims) => this.#runs.releaseHeld(claims);
+  listDeadLetters: Coordinator['listDeadLetters'] = (page) => this.#deadLetters.list(page);
+  redriveDeadLetters: Coordinator['redriveDeadLetters'] = (queue, body) => this.#deadLetters.redrive(queue, body);
+  purgeDeadLetters: Coordinator['purgeDeadLetters'] = (queue, body) => this.#deadLetters.purge(queue, body);
+  listBlocked: Coordinator['listBlocked'] = (page) => this.#deadLetters.listBlocked(page);
+  unblockQueue: Coordinator['unblockQueue'] = (queue, body) => this.#deadLetters.unblock(queue, body);
+  retryRun: Coordinator['retryRun'] = (queue, claimId, body) => this.#deadLetters.retry(queue, claimId, body);
+  skipRun: Coordinator['skipRun'] = (queue, claimId, body) => this.#deadLetters.skip(queue, claimId, body);
   configureQueue: Coordinator['configureQueue'] = (queue, change, options) =>
     this.#queues.configure(queue, change, options);
   getQueue: Coordinator['getQueue'] = (queue) => this.#queues.get(queue);
