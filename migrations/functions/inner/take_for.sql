@@ -104,8 +104,12 @@ begin
       perform signalbox.move_inbox(v_name, 1000);
     end if;
     select * into v_line from signalbox.lines n where n.queue = v_name;
+    -- In a wide queue with free places nobody needs to look for leases that ran out, but for a taker that finds nothing else.
     if v_line.waiting > 0 or v_line.next_due_at <= signalbox.clock()
-      or (signalbox.count_slots(v_line)).expired > 0 then
+      or (signalbox.count_slots(v_line)).expired > 0
+      or v_line.wide and v_line.runs = 0 and v_queue is not null and exists (
+        select 1 from signalbox.leases l
+        where l.queue = v_name and l.state = 'held' and l.kind = 'run' and l.expires_at <= signalbox.clock()) then
       return query select * from signalbox.advance_line(v_name) d where d.code <> 'ready';
     end if;
   end loop;
