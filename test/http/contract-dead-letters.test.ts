@@ -150,12 +150,22 @@ describe('the list of dead letters', () => {
     expect((await list(`queue=${anId('q')}`)).body).toEqual({ dead_letters: [], next_cursor: null });
   });
 
-  it.each(['limit=0', 'limit=101', 'queue=a%20b', 'queue=q&prefix=q', 'what=1', 'cursor=nonsense', 'cursor=%22'])(
-    'with %s is 400',
-    async (query) => {
-      expect(await list(query)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
-    },
-  );
+  /** What a cursor is made of, with a time of our own. */
+  const cursorAt = (time: string) => `cursor=${Buffer.from(JSON.stringify(['q', time, 'c'])).toString('base64url')}`;
+  it.each([
+    'limit=0',
+    'limit=101',
+    'queue=a%20b',
+    'queue=q&prefix=q',
+    'what=1',
+    'cursor=nonsense',
+    'cursor=%22',
+    // No calendar has these.
+    cursorAt('2026-13-45T25:61:61.000000Z'),
+    cursorAt('2026-02-30T00:00:00.000000Z'),
+  ])('with %s is 400', async (query) => {
+    expect(await list(query)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
+  });
 });
 
 describe('redrive', () => {

@@ -157,6 +157,26 @@ describe('GET of a queue', () => {
     );
     expect(body.waiting).toBe(12);
   });
+
+  it('shows the first ten runs beside them, with their attempts', async () => {
+    const queue = anId('q');
+    for (let i = 0; i < 12; i++) await client.enqueue(queue, { claim_id: `r${i}` });
+    const taken = await client.takeOne({ queue });
+    await client.release(taken, { outcome: 'retry', retry_after_ms: 0 });
+    const { body } = await client.queue(queue);
+    expect(body).toMatchObject({ waiting: 12, runs: 12, line: [] });
+    expect(body.run_line.map(({ position, claim_id, attempts }) => [position, claim_id, attempts])).toEqual(
+      Array.from({ length: 10 }, (_, i) => [i + 1, `r${i}`, i === 0 ? 1 : 0]),
+    );
+    expect(shapeOf(body.run_line[0])).toEqual({
+      claim_id: 'string',
+      position: 'integer',
+      priority: 'integer',
+      attempts: 'integer',
+      waiting_for: 'string',
+      enqueued_at: 'instant',
+    });
+  });
 });
 
 describe('DELETE of a queue', () => {
@@ -172,6 +192,37 @@ describe('DELETE of a queue', () => {
     await lineUp(client, queue, 'a');
     expect(await remove(queue)).toMatchObject(inUse);
     expect(await client.get(queue, 'a')).toMatchObject({ body: { state: 'waiting' } });
+  });
+
+  it('is 409 while there are runs, delayed ones or dead letters; with force they go with it', async () => {
+    const fill: Record<string, (queue: string) => Promise<unknown>> = {
+      waiting: (queue) => client.enqueue(queue, { claim_id: 'a', payload: 1 }),
+      delayed: (queue) => client.enqueue(queue, { claim_id: 'a', payload: 1, delay_ms: 60_000 }),
+      taken: async (queue) => {
+        await client.enqueue(queue, { claim_id: 'a', payload: 1 });
+        await client.takeOne({ queue });
+      },
+      dead: async (queue) => {
+        await client.enqueue(queue, { claim_id: 'a', payload: 1 });
+        await client.release(await client.takeOne({ queue }), { outcome: 'failure' });
+      },
+    };
+    for (const [what, filled] of Object.entries(fill)) {
+      const queue = anId('q');
+      await filled(queue);
+      expect(await remove(queue), what).toMatchObject(inUse);
+      expect(await remove(queue, '?force=true'), what).toMatchObject({ status: 200 });
+      expect(await client.queue(queue), what).toMatchObject({ status: 404 });
+      const state = what === 'dead' ? 'released' : 'broken';
+      expect(await client.get(queue, 'a'), what).toMatchObject({ body: { kind: 'run', state } });
+      expect(await client.ask('GET', `/v1/dead-letters?queue=${queue}`), what).toMatchObject({
+        body: { dead_letters: [] },
+      });
+      // Nothing is left that a queue of the same name would find.
+      await client.put(queue, {});
+      expect((await client.queue(queue)).body, what).toMatchObject({ runs: 0, delayed: 0, dead_letters: 0, held: 0 });
+      expect((await client.take({ queue })).body.claims, what).toEqual([]);
+    }
   });
 
   it('with force ends a line longer than one call may change', async () => {

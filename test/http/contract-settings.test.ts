@@ -25,6 +25,12 @@ const defaults = {
   waiting_ttl_ms: 60_000,
   max_hold_ms: null,
   lock_delay_ms: 0,
+  max_runs: 10_000_000,
+  max_attempts: 5,
+  max_age_ms: null,
+  retry_delay_ms: 1000,
+  retry_delay_max_ms: 300_000,
+  on_failure: null,
 };
 const putIf = (queue: string, ifMatch: string, settings: object) =>
   fetch(`${client.url}/v1/queues/${queue}`, {
@@ -51,8 +57,18 @@ describe('PUT of a queue', () => {
       max_hold_ms: 'null',
       lock_delay_ms: 'integer',
       claim_memory_ms: 'integer',
+      max_runs: 'integer',
+      max_attempts: 'integer',
+      max_age_ms: 'null',
+      retry_delay_ms: 'integer',
+      retry_delay_max_ms: 'integer',
+      on_failure: 'null',
       held: 'integer',
       waiting: 'integer',
+      runs: 'integer',
+      delayed: 'integer',
+      blocked: 'boolean',
+      dead_letters: 'integer',
       draining: 'integer',
       oldest_wait_ms: 'null',
       version: 'integer',
@@ -61,6 +77,7 @@ describe('PUT of a queue', () => {
       updated_at: 'instant',
       holders: 'array',
       line: 'array',
+      run_line: 'array',
     });
   });
 
@@ -82,10 +99,17 @@ describe('PUT of a queue', () => {
       max_hold_ms: 90_000,
       lock_delay_ms: 10,
       claim_memory_ms: 604_800_000,
+      max_runs: 5,
+      max_attempts: 1000,
+      max_age_ms: 31_536_000_000,
+      retry_delay_ms: 86_400_000,
+      retry_delay_max_ms: 31_536_000_000,
+      on_failure: 'stop',
     };
     await client.put(queue, settings);
     expect((await client.put(queue, {})).body).toMatchObject(settings);
-    for (const [name, value] of Object.entries({ paused: false, max_waiting: null, max_hold_ms: null })) {
+    const none = { max_waiting: null, max_hold_ms: null, max_runs: null, max_age_ms: null, on_failure: null };
+    for (const [name, value] of Object.entries({ paused: false, ...none })) {
       Object.assign(settings, { [name]: value });
       expect((await client.put(queue, { [name]: value })).body).toMatchObject(settings);
     }
@@ -99,6 +123,18 @@ describe('PUT of a queue', () => {
     { default_ttl_ms: 999 },
     { max_ttl_ms: 86_400_001 },
     { lock_delay_ms: -1 },
+    { max_runs: -1 },
+    { max_runs: 10_000_001 },
+    { max_attempts: 0 },
+    { max_attempts: 1001 },
+    { max_attempts: null },
+    { max_age_ms: 999 },
+    { max_age_ms: 31_536_000_001 },
+    { retry_delay_ms: -1 },
+    { retry_delay_ms: 86_400_001 },
+    { retry_delay_max_ms: null },
+    { retry_delay_max_ms: 31_536_000_001 },
+    { on_failure: 'skip' },
     { colour: 'red' },
   ])('%j is refused and makes no queue', async (settings) => {
     const queue = anId('q');
@@ -167,6 +203,18 @@ describe('concurrency_limit, live', () => {
     expect(await client.get(queue, 'c')).toMatchObject({ body: { state: 'waiting', position: 1 } });
     await client.put(queue, { concurrency_limit: 4 });
     held(await (polled[2] ?? Promise.reject(new Error('no third'))));
+  });
+
+  it('raised or no longer paused, it wakes waiting takes', async () => {
+    const queue = anId('q');
+    await client.put(queue, { paused: true });
+    for (const claim_id of ['a', 'b', 'c']) await client.enqueue(queue, { claim_id });
+    const paused = client.take({ queue, wait_ms: 30_000 });
+    await client.put(queue, { paused: false });
+    expect((await paused).body.claims).toMatchObject([{ claim_id: 'a' }]);
+    const full = client.take({ queue, max: 5, wait_ms: 30_000 });
+    await client.put(queue, { concurrency_limit: 3 });
+    expect((await full).body.claims).toMatchObject([{ claim_id: 'b' }, { claim_id: 'c' }]);
   });
 
   it('lowered, it takes nothing away and grants nothing until enough have left', async () => {
