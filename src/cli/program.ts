@@ -1,5 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { programVersion } from '../runtime/version.ts';
+import { addBlockedCommands } from './blocked.ts';
+import { addDeadLetterCommands } from './dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
@@ -42,6 +44,11 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   describeStatus(program.command('status')).action(async (names: string[], flags: StatusFlags) => {
     result = await statusCommand(flags, names, environment);
   });
+  const done = (code: number) => {
+    result = code;
+  };
+  addDeadLetterCommands(program, environment, done);
+  addBlockedCommands(program, environment, done);
   try {
     await program.parseAsync(argv);
     return result;
@@ -66,5 +73,5 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
  * would cost most of their start.
  */
 function isClientCommand(name: string | undefined): boolean {
-  return name === 'run' || name === 'status';
+  return name === 'run' || name === 'status' || name === 'dead-letters' || name === 'blocked';
 }

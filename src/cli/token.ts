@@ -1,4 +1,3 @@
-import { hostname, userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import { makeToken } from '../access/token-form.ts';
 import { type Settings, readSettings } from '../config/settings.ts';
@@ -11,6 +10,7 @@ import { exitCode } from './exit-codes.ts';
 import type { Environment } from './program.ts';
 import { parseLifetime, parseQueuePrefix, parseTokenName } from './token-arguments.ts';
 import { tokenTable } from './token-table.ts';
+import { whoRuns } from './who-runs.ts';
 
 interface CreateOptions {
   readonly name: string;
@@ -118,14 +118,4 @@ async function withDatabase<T>(
   } finally {
     await embedded?.leave();
   }
-}
-
-function whoRuns(): string {
-  let user = 'unknown';
-  try {
-    user = userInfo().username;
-  } catch {
-    // A uid without an account, as in a container.
-  }
-  return `${user}@${hostname()}`.slice(0, 200);
 }

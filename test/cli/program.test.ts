@@ -38,6 +38,8 @@ describe('arguments', () => {
     expect(exitCode).toBe(0);
     expect(output).toMatch(/\n\s+serve /);
     expect(output).toMatch(/\n\s+migrate /);
+    expect(output).toMatch(/\n\s+dead-letters /);
+    expect(output).toMatch(/\n\s+blocked /);
   });
 
   it('--version prints the version and exits 0', async () => {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Status } from '../../src/cli/status.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { onRuns } from '../support/sql-runs.ts';
+import { makeQueues } from '../support/sql-verbs.ts';
 import { lineUp, startTestApp, type TestApp } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
 import { signalbox } from '../support/wrapper.ts';
@@ -34,13 +36,27 @@ describe('signalbox status', () => {
     const { exitCode, output } = await status();
     expect(exitCode).toBe(0);
     expect(output).toMatch(new RegExp(`^${app.url}  leader ${app.replicaId}, epoch 1, `));
-    expect(output).toMatch(/^QUEUE +LIMIT +HELD +WAITING +OLDEST WAIT +STATE$/m);
-    expect(output).toMatch(/^deploy\/production +1 +1 +2 +\S+ +open$/m);
-    expect(output).toMatch(/^other +none +0 +0 +- +paused$/m);
+    expect(output).toMatch(/^QUEUE +LIMIT +HELD +WAITING +DELAYED +DEAD +OLDEST WAIT +STATE$/m);
+    expect(output).toMatch(/^deploy\/production +1 +1 +2 +0 +0 +\S+ +open$/m);
+    expect(output).toMatch(/^other +none +0 +0 +0 +0 +- +paused$/m);
     expect(output).toMatch(/^ {2}slot 1 +build-17 +ci:1 +(4m \d+s|5m) left +token \d+$/m);
     expect(output).toMatch(/^ {2}position 1 +build-18 +holder of build-18 +no_free_slot +priority 0, since \S+$/m);
     expect(output).toMatch(/^ {2}position 2 +build-19 +holder of build-19 +behind_others +/m);
     expect(output).not.toMatch(/ $/m);
+  });
+
+  it('shows runs in line, those to come, dead ones, and that these stop the line', async () => {
+    await makeQueues(database, ['runs'], { on_failure: 'stop' });
+    const q = onRuns(database, 'runs');
+    for (const id of ['a', 'b']) await q.enqueue(id);
+    await q.enqueue('later', { delay_ms: 60_000 });
+    await q.work('a', { outcome: 'failure' });
+    await q.enqueue('urgent', { priority: 2 });
+    const { output } = await status('runs');
+    expect(output).toMatch(/^runs +1 +0 +2 +1 +1 +\S+ +blocked$/m);
+    expect(output).toMatch(/^ {2}position 1 +urgent +run +taker +priority 2, since \S+$/m);
+    expect(output).toMatch(/^ {2}position 2 +b +run +blocked +priority 0, since \S+$/m);
+    expect(output).not.toContain('more in line');
   });
 
   it('--json is one document in the words of the HTTP interface', async () => {

@@ -98,13 +98,17 @@ test('pages go by queue and then by time of death, from wherever the cursor says
   expect(await pageOf({ prefix: 'no' })).toEqual({ found: [], next: null });
 });
 
-test.each(['x', 'WzFd', Buffer.from('["q","yesterday","a"]').toString('base64url')])(
-  'the cursor %s, which is none of ours, is refused',
-  async (cursor) => {
-    const { letters } = await setup();
-    await expect(letters.list({ ...everything, cursor })).rejects.toMatchObject({ code: 'invalid_request' });
-  },
-);
+const cursorOf = (place: readonly unknown[]) => Buffer.from(JSON.stringify(place)).toString('base64url');
+test.each([
+  'x',
+  'WzFd',
+  cursorOf(['q', 'yesterday', 'a']),
+  cursorOf(['q', '2026-02-30T00:00:00.000000Z', 'a']),
+  cursorOf(['q\u0000', '2026-02-03T00:00:00.000000Z', 'a']),
+])('the cursor %s, which is none of ours, is refused', async (cursor) => {
+  const { letters } = await setup();
+  await expect(letters.list({ ...everything, cursor })).rejects.toMatchObject({ code: 'invalid_request' });
+});
 
 test('a page ends before 4 MiB of payloads, and the next goes on', async () => {
   const { database, letters } = await setup();

@@ -12,7 +12,7 @@ export function statusText({ orchestrator, queues, missing }: Status, url: strin
       : leadershipBlocks(orchestrator, url)),
     queues.length === 0
       ? 'no queues'
-      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
+      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'DELAYED', 'DEAD', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
     ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
     ...missing.map((name) => `there is no queue ${name}`),
   ];
@@ -39,6 +39,7 @@ function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly
 function queueRow(queue: QueueDetail): readonly string[] {
   const state = [
     ...(queue.paused ? ['paused'] : []),
+    ...(queue.blocked ? ['blocked'] : []),
     ...(queue.draining > 0 ? [`draining ${queue.draining}`] : []),
   ].join(', ');
   return [
@@ -46,13 +47,15 @@ function queueRow(queue: QueueDetail): readonly string[] {
     queue.concurrency_limit === null ? 'none' : `${queue.concurrency_limit}`,
     `${queue.held}`,
     `${queue.waiting}`,
+    `${queue.delayed}`,
+    `${queue.dead_letters}`,
     queue.oldest_wait_ms === null ? '-' : inWords(queue.oldest_wait_ms),
     state === '' ? 'open' : state,
   ];
 }
 
-/** Who holds, and the head of the line with reasons. */
-function queueBlock({ queue, holders, line, held, waiting }: QueueDetail): string {
+/** Who holds, and the heads of the line with reasons: claims with their holders, then runs, which nobody holds yet. */
+function queueBlock({ queue, holders, line, run_line: runs, held, waiting }: QueueDetail): string {
   const holderRows = holders.map((lease) => [
     `slot ${lease.slot}`,
     lease.claim_id,
@@ -67,11 +70,21 @@ function queueBlock({ queue, holders, line, held, waiting }: QueueDetail): strin
     claim.waiting_for,
     `priority ${claim.priority}, since ${claim.enqueued_at}`,
   ]);
+  const runRows = runs.map((run) => [
+    `position ${run.position}`,
+    run.claim_id,
+    run.attempts === 0 ? 'run' : `run, attempts ${run.attempts}`,
+    run.waiting_for,
+    `priority ${run.priority}, since ${run.enqueued_at}`,
+  ]);
+  const shown = line.length + runs.length;
   const more = [
     ...(held > holders.length ? [`  and ${held - holders.length} more holders`] : []),
-    ...(waiting > line.length ? [`  and ${waiting - line.length} more in line`] : []),
+    ...(waiting > shown ? [`  and ${waiting - shown} more in line`] : []),
   ];
-  return [queue, indented(table([], [...holderRows, ...lineRows])), ...more].filter((text) => text !== '').join('\n');
+  return [queue, indented(table([], [...holderRows, ...lineRows, ...runRows])), ...more]
+    .filter((text) => text !== '')
+    .join('\n');
 }
 
 function indented(text: string): string {
