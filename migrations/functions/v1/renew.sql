@@ -7,6 +7,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
   v_item record;
@@ -17,16 +20,21 @@ declare
   v_now timestamptz;
 begin
   perform signalbox.require_read_committed();
+  -- Each item looks up its own row, and is locked in the order of the outer rows: joined, a plan cached on small tables
+  -- would read all leases when there are many.
   perform 1 from (
-    select l.queue, l.slot from jsonb_to_recordset(p_items) as x(queue text, claim_id text, fencing_token bigint)
-    join signalbox.leases l on l.queue = x.queue and l.claim_id = x.claim_id and l.fencing_token = x.fencing_token
-    join signalbox.lines n on n.queue = x.queue and not n.wide
-    where l.state = 'held'
-    union
-    select w.queue, w.slot from jsonb_to_recordset(p_items) as x(queue text, claim_id text)
-    join signalbox.wide_slots w on w.queue = x.queue and w.claim_id = x.claim_id
-  ) s join signalbox.leases l on l.queue = s.queue and l.slot = s.slot
-  order by l.queue, l.slot for no key update of l;
+    select o.queue, o.slot
+    from jsonb_to_recordset(p_items) as x(queue text, claim_id text, fencing_token bigint)
+    cross join lateral (
+      (select l.queue, l.slot from signalbox.leases l
+       where not (select n.wide from signalbox.lines n where n.queue = x.queue) and l.queue = x.queue
+         and l.claim_id = x.claim_id and l.fencing_token = x.fencing_token and l.state = 'held' limit 1)
+      union all
+      (select w.queue, w.slot from signalbox.wide_slots w
+       where w.queue = x.queue and w.claim_id = x.claim_id limit 1)) o
+    order by o.queue, o.slot) s
+  cross join lateral (
+    select 1 from signalbox.leases l where l.queue = s.queue and l.slot = s.slot for no key update) l;
 
   for v_item in
     select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),

@@ -5,6 +5,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 begin
   perform signalbox.require_read_committed();
