@@ -2,7 +2,7 @@ import pg from 'pg';
 import { expect, test } from 'vitest';
 import { failureKind } from '../../../src/store/failures.ts';
 import { freshDatabase } from '../../support/database.ts';
-import { acquireItem, decide, makeQueues, onQueue, rowsOf } from '../../support/sql-verbs.ts';
+import { acquireItem, decide, enqueueBySql, makeQueues, onQueue, renewHeld, rowsOf } from '../../support/sql-verbs.ts';
 
 /** In the project `pgbouncer` these are connections of the pooler; a transaction may get any server connection. */
 async function pooledClients(url: string, count: number) {
@@ -34,10 +34,25 @@ test('every verb works through the pooler, each call on whatever connection come
   expect((await onQueue(other, 'q').break('b')).code).toBe('broken');
   expect(await onQueue(one, 'q').advance()).toEqual([]);
   expect((await onQueue(other, 'q').configure({ concurrency_limit: 3 }))[0]?.code).toBe('configured');
+  expect((await onQueue(one, 'q').enqueue('run')).code).toBe('queued');
+  await enqueueBySql(other, 'q', 'by.sql');
+  const { ids, claims } = await onQueue(one, 'q').take(2);
+  expect(ids).toEqual(['run', 'by.sql']);
+  expect(await renewHeld(other, 'worker')).toHaveLength(2);
+  const [run = 0, bySql = 0] = claims.map(({ body }) => body.fencing_token);
+  expect((await onQueue(one, 'q').release('run', run, { outcome: 'retry' })).body.state).toBe('delayed');
+  expect((await onQueue(other, 'q').release('by.sql', bySql, { outcome: 'failure' })).code).toBe('released');
+  for (const call of [`retry_run('q', 'run', 'me')`, `redrive('q', null, 'me')`, `unblock('q', 'me')`])
+    await rowsOf(one, `select * from signalbox_v1.${call}`);
+  expect((await onQueue(other, 'q').take(2)).ids).toEqual(['run', 'by.sql']);
+  for (const id of ids) await onQueue(one, 'q').break(id);
   await rowsOf(one, 'select signalbox_v1.report_replica($1, $2, null)', ['r', '1']);
   const [term] = await rowsOf<{ epoch: string }>(other, 'select * from signalbox_v1.campaign($1, 10000)', ['r']);
   expect(await rowsOf(one, 'select * from signalbox_v1.renew_term($1, $2, 10000)', ['r', term?.epoch])).toHaveLength(1);
-  for (const sweep of ['sweep_lines', 'sweep_leases', 'sweep_silent'])
+  for (const sweep of [
+    ...['sweep_lines', 'sweep_leases', 'sweep_silent', 'sweep_inbox'],
+    ...['sweep_due', 'sweep_overdue'],
+  ])
     await rowsOf(other, `select * from signalbox_v1.${sweep}($1, $2)`, ['r', term?.epoch]);
   await rowsOf(one, 'select signalbox_v1.sweep_partitions($1, $2, 7)', ['r', term?.epoch]);
   await rowsOf(other, 'select * from signalbox_v1.sweep_idle_queues($1, $2, 1000)', ['r', term?.epoch]);
@@ -119,7 +134,6 @@ const anyPlan = [
   'campaign',
   'configure',
   'create_token',
-  'delete_queue',
   'enqueue',
   'ensure_queues',
   'note_token_use',
@@ -130,7 +144,6 @@ const anyPlan = [
   'retire_replica',
   'revoke_token',
   'sweep_partitions',
-  'sweep_registers',
 ];
 
 test('public functions carry their timeouts and plan mode, run as their owner, and fix their search path', async () => {
