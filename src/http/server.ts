@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { fastify, type RouteOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
@@ -184,9 +185,17 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     routeNames: () => documented.map(({ method, url }) => `${method} ${url.replace(/:([a-z_]+)/g, '{$1}')}`),
   });
 
+  // Node counts a connection as idle only after its first request: one that never sent a byte would be waited for.
+  const silent = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
+  app.server.on('request', ({ socket }) => silent.delete(socket));
   let cut: NodeJS.Timeout | undefined;
   app.addHook('preClose', (done) => {
     longPolls.drain();
+    for (const socket of silent) if (socket.bytesRead === 0) socket.destroy();
     cut = setTimeout(() => app.server.closeAllConnections(), limits.drainTimeoutMs);
     done();
   });

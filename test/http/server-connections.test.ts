@@ -176,6 +176,14 @@ describe('stopping', () => {
     expect(client.received()).toBe('');
   });
 
+  it('does not wait for a connection that never sent anything', async () => {
+    await using server = recordingServer({ limits: { drainTimeoutMs: 600_000 } });
+    await listen(server);
+    const client = await rawConnection(server.app);
+    await Promise.all([server.app.drain(), client.closed()]);
+    expect(client.received()).toBe('');
+  });
+
   it('closes idle connections at once, may be asked twice, and before listening', async () => {
     await using server = recordingServer();
     await listen(server);
