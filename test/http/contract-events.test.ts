@@ -59,6 +59,54 @@ describe('GET /v1/events', () => {
     expect((await read({ queue: 'story', after: seen.at(-1)?.id ?? '' })).body.events).toEqual([]);
   });
 
+  test('tells the story of runs, what they stop, and what operators do', async () => {
+    const { client } = app;
+    const queue = 'runs';
+    const actor = 'op';
+    await client.put(queue, { max_attempts: 2 });
+    await client.enqueue(queue, { claim_id: 'a' });
+    await client.enqueue(queue, { claim_id: 'b', delay_ms: 3_600_000 });
+    const retry = { outcome: 'retry', retry_after_ms: 3_600_000 } as const;
+    await client.release(await client.takeOne({ queue, holder: 'w' }), retry);
+    await post(`/v1/queues/${queue}/unblock`, { actor, reason: 'hurry' });
+    await post(`/v1/queues/${queue}/claims/a/retry`, { actor });
+    await client.release(await client.takeOne({ queue, holder: 'w' }), { ...retry, error: 'broken' });
+    await post(`/v1/queues/${queue}/dead-letters/redrive`, { all: true, actor });
+    await client.release(await client.takeOne({ queue, holder: 'w' }), retry);
+    await post(`/v1/queues/${queue}/claims/a/skip`, { actor });
+    await post(`/v1/queues/${queue}/dead-letters/purge`, { all: true, actor });
+    const known = [
+      ['queue.changed', null],
+      ['claim.queued', 'a'],
+      ['claim.delayed', 'b'],
+      ['lease.granted', 'a'],
+      ['queue.blocked', 'a'],
+      ['lease.returned', 'a'],
+      ['queue.unblocked', null],
+      ['claim.redriven', 'a'],
+      ['lease.granted', 'a'],
+      ['lease.released', 'a'],
+      ['claim.dead', 'a'],
+      ['claim.redriven', 'a'],
+      ['lease.granted', 'a'],
+      ['queue.blocked', 'a'],
+      ['lease.returned', 'a'],
+      ['claim.skipped', 'a'],
+      ['claim.dead', 'a'],
+      ['queue.unblocked', null],
+      ['claim.purged', 'a'],
+    ];
+    const seen = await follow(queue, known.length);
+    const story = seen.map(({ type, claim_id }) => [type, claim_id]);
+    expect(story).toEqual(known);
+    const told = (type: string) => seen.find((event) => event.type === type);
+    expect(told('claim.queued')).toMatchObject({ kind: 'run' });
+    expect(told('lease.returned')).toMatchObject({ reason: 'retry', due_at: expect.any(String) as string });
+    expect(told('claim.dead')).toMatchObject({ reason: 'max_attempts', error: 'broken', attempts: 2 });
+    expect(told('queue.unblocked')).toMatchObject({ actor, reason: 'hurry' });
+    expect(told('claim.purged')).toMatchObject({ actor });
+  });
+
   test('pages by limit without leaving anything out or telling it twice', async () => {
     for (let n = 0; n < 5; n++) await post(`/v1/queues/pages-${n}/acquire`, { holder: 'one', claim_id: 'a' });
     const names: unknown[] = [];

@@ -106,6 +106,13 @@ describe('enqueue', () => {
     expect(await client.enqueue(queue, { claim_id: 'waits' })).toMatchObject(reused);
     await enqueueAll(queue, 'run');
     expect(await client.acquire(queue, { claim_id: 'run' })).toMatchObject(reused);
+    await client.cancel(queue, 'run');
+    expect(await client.acquire(queue, { claim_id: 'run' })).toMatchObject({
+      status: 410,
+      body: { code: 'claim_ended', state: 'cancelled' },
+    });
+    await client.cancel(queue, 'waits');
+    expect(await client.enqueue(queue, { claim_id: 'waits' })).toMatchObject(reused);
   });
 
   it('with delay_ms is delayed, and nobody gets the run before its time', async () => {

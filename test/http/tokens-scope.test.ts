@@ -124,6 +124,33 @@ describe('a queue prefix', () => {
       expect([...(await queuesIn(query, mine))]).toEqual([]);
   });
 
+  it('narrows dead letters and blocked queues, also those of one queue', async () => {
+    const tag = anId('t');
+    const worker = await aToken(database, { scope: 'use', prefix: 'mine/' });
+    const ask = async (path: string, body: object) =>
+      JSON.parse((await app.ask('POST', path, { token: admin, body })).text) as Record<string, unknown>;
+    for (const queue of [`mine/${tag}`, `theirs/${tag}`]) {
+      const path = `/v1/queues/${encodeURIComponent(queue)}`;
+      await app.ask('PUT', path, { token: admin, body: { on_failure: 'stop' } });
+      await ask(`${path}/enqueue`, { claim_id: 'a', payload: `secret of ${queue}` });
+      const { claims } = (await ask('/v1/take', { holder: 'h', queue })) as { claims: { fencing_token: number }[] };
+      await ask(`${path}/claims/a/release`, { fencing_token: claims[0]?.fencing_token, outcome: 'failure' });
+    }
+    const queuesIn = async (list: string, token: MadeToken) => {
+      const page = JSON.parse((await app.ask('GET', `/v1/${list}`, { token })).text) as Record<string, unknown>;
+      expect(page['next_cursor'], list).toBeNull();
+      return ((page['dead_letters'] ?? page['queues']) as { queue: string }[]).map(({ queue }) => queue);
+    };
+    for (const list of ['dead-letters', 'blocked']) {
+      expect(await queuesIn(list, admin)).toEqual([`mine/${tag}`, `theirs/${tag}`]);
+      for (const query of ['', '?prefix=mi', '?prefix=mine/', `?prefix=mine/${tag}`, '?cursor='])
+        expect(await queuesIn(list + query, worker), query).toEqual([`mine/${tag}`]);
+      expect(await queuesIn(`${list}?prefix=theirs/`, worker)).toEqual([]);
+    }
+    expect(await queuesIn(`dead-letters?queue=mine/${tag}`, worker)).toEqual([`mine/${tag}`]);
+    expect(await queuesIn(`dead-letters?queue=theirs/${tag}`, worker)).toEqual([]);
+  });
+
   it('is refused with the same words whether the queue exists or not', async () => {
     const existing = `theirs/${anId('q')}`;
     await acquire(existing, 'c');
