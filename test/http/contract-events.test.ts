@@ -101,7 +101,7 @@ describe('GET /v1/events', () => {
     expect(story).toEqual(known);
     const told = (type: string) => seen.find((event) => event.type === type);
     expect(told('claim.queued')).toMatchObject({ kind: 'run' });
-    expect(told('lease.returned')).toMatchObject({ reason: 'retry', due_at: expect.any(String) as string });
+    expect(told('lease.returned')).toMatchObject({ outcome: 'retry', due_at: expect.any(String) as string });
     expect(told('claim.dead')).toMatchObject({ reason: 'max_attempts', error: 'broken', attempts: 2 });
     expect(told('queue.unblocked')).toMatchObject({ actor, reason: 'hurry' });
     expect(told('claim.purged')).toMatchObject({ actor });
