@@ -1,7 +1,7 @@
 -- The usual release, for a whole batch in one statement: a held lease of a narrow queue whose line this transaction has
--- locked in an earlier statement, by claim and token. What does not fit (a retry, a failed run, a late or wrong token, a wide queue, a queue of
--- which the batch also cancels or breaks a claim: endings keep their order) gets no row here and is decided one by one.
--- The caller advances the lines afterwards.
+-- locked in an earlier statement, by claim and token. What does not fit (a retry, a failed run, a late or wrong token, a
+-- claim released twice, a wide queue, a queue of which the batch also cancels or breaks a claim: endings keep their order)
+-- gets no row here and is decided one by one. The caller advances the lines afterwards.
 create or replace function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
 returns setof signalbox_v1.decision
 language plpgsql
@@ -11,8 +11,9 @@ declare
 begin
   return query
   with items as (
-    select (o.n - 1)::integer as item, x.*, count(*) filter (where x.op not in ('acquire', 'release', 'enqueue')) over (
-      partition by x.queue) as others
+    select (o.n - 1)::integer as item, x.*,
+      count(*) filter (where x.op not in ('acquire', 'release', 'enqueue')) over (partition by x.queue) as others,
+      count(*) filter (where x.op = 'release') over (partition by x.queue, x.claim_id) as releases
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text,
         error text)),
@@ -27,7 +28,7 @@ begin
       where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
         and (l.kind = 'claim' or i.outcome is distinct from 'failure')
       limit 1) s
-    where i.op = 'release' and i.others = 0 and i.outcome is distinct from 'retry'
+    where i.op = 'release' and i.others = 0 and i.releases = 1 and i.outcome is distinct from 'retry'
     order by i.queue collate "C", s.slot, i.item),
   ended as (
     update signalbox.leases l set
