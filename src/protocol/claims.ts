@@ -135,6 +135,7 @@ export type HeldClaim = z.infer<typeof HeldClaim>;
 /** 202: a claim in line. `position` 1 = next; it may be one second old. */
 export const WaitingClaim = z.object({
   ...described,
+  holder: z.string().meta({ description: 'Who waits; empty for a run that nobody has taken.' }),
   state: z
     .enum(['waiting', 'delayed'])
     .meta({ description: 'delayed: after a retry, not in line before `due_at`; position is 0.' }),
@@ -162,6 +163,7 @@ export const EndedClaim = z.object({
   ended_at: Instant.nullable().optional(),
   actor: z.string().nullable().optional(),
   detail: z.string().nullable().optional(),
+  error: z.string().nullable().optional().meta({ description: 'What its last holder said went wrong.' }),
 });
 export type EndedClaim = z.infer<typeof EndedClaim>;
 

@@ -27,7 +27,7 @@ export const errorCatalogue = {
   payload_too_large: { status: 413, title: 'The payload is larger than this service accepts' },
   uri_too_long: { status: 414, title: 'The URL is longer than this service accepts' },
   unsupported_media_type: { status: 415, title: 'The body must be application/json' },
-  queue_full: { status: 429, title: 'The line is at max_waiting' },
+  queue_full: { status: 429, title: 'The line is at max_waiting, or its runs at max_runs' },
   headers_too_large: { status: 431, title: 'The request headers are larger than this service accepts' },
   internal_error: { status: 500, title: 'A defect of this service' },
   database_unavailable: {

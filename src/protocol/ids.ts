@@ -34,6 +34,7 @@ export function plainText(maxLength: number) {
 
 /** Who holds. Unique per attempt: two processes that share it cannot be told apart (host:pid:random is a good one). */
 export const HolderId = plainText(200)
+  .refine((value) => value !== '.' && value !== '..', 'must not be . or .., which no URL can name')
   .brand<'HolderId'>()
   .meta({ description: 'Who asks, unique per attempt, e.g. host:pid:random. 1 to 200 characters.' });
 export type HolderId = z.infer<typeof HolderId>;
