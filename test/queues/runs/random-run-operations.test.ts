@@ -83,6 +83,13 @@ const step = fc.oneof(
     arbitrary: fc.record({ do: fc.constantFrom('retry' as const, 'skip' as const), claim: run }),
   },
   {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('sweep' as const),
+      chore: fc.constantFrom('inbox', 'due', 'overdue', 'silent', 'leases', 'lines'),
+    }),
+  },
+  {
     weight: 2,
     arbitrary: fc.record({
       do: fc.constantFrom('advance' as const, 'unblock' as const, 'redrive' as const, 'purge' as const),
@@ -114,6 +121,9 @@ async function play(db: TestDatabase, name: string, steps: readonly Step[], star
   const tokens: { claim: string; token: number }[] = [];
   const tokenOf = (which: number, isOld: boolean) =>
     (isOld ? tokens[which % tokens.length] : tokens.at(-1 - (which % tokens.length))) ?? { claim: 'run.0', token: 1 };
+  // Never at the end of its term, whatever the clock does.
+  await rowsOf(db, `select * from signalbox_v1.campaign('leader', 864000000)`);
+  const { epoch } = await oneOf(db, 'select epoch from signalbox.orchestrator_lock');
   let clockMs = 0;
   for (const [round, next] of steps.entries()) {
     const heldBefore = await holders(db);
@@ -179,6 +189,9 @@ async function play(db: TestDatabase, name: string, steps: readonly Step[], star
         break;
       case 'unblock':
         await rowsOf(db, `select * from signalbox_v1.unblock($1, 'tester')`, [name]);
+        break;
+      case 'sweep':
+        await rowsOf(db, `select * from signalbox_v1.sweep_${next.chore}('leader', $1)`, [epoch]);
         break;
       case 'redrive':
       case 'purge':

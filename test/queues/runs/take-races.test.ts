@@ -177,10 +177,10 @@ test('takers of one queue that share its places never hold more than there are',
 /** How many held at every moment somebody looked while the work was done. */
 async function watchHolders(db: TestDatabase, work: () => Promise<void>): Promise<number[]> {
   const seen: number[] = [];
-  let isDone = false;
+  const isOver = new AbortController();
   const watcher = await db.connect();
   const watching = (async () => {
-    while (!isDone) {
+    while (!isOver.signal.aborted) {
       const { held } = await oneOf<{ held: number }>(
         watcher,
         `select count(*)::int as held from signalbox.leases where state = 'held'`,
@@ -188,7 +188,9 @@ async function watchHolders(db: TestDatabase, work: () => Promise<void>): Promis
       seen.push(held);
     }
   })();
-  await work().finally(() => (isDone = true));
+  await work().finally(() => {
+    isOver.abort();
+  });
   await watching;
   return seen;
 }
