@@ -119,7 +119,8 @@ create table signalbox.dead_letters (
   constraint dead_letters_pkey primary key (queue, claim_id),
   constraint dead_letters_reason_known check (reason in ('max_attempts', 'max_age', 'failure', 'skipped'))
 );
-create index dead_letters_order on signalbox.dead_letters (queue, died_at, claim_id);
+-- Without claim_id: a plan made on an empty table would look a claim up here, among all dead letters of its queue.
+create index dead_letters_order on signalbox.dead_letters (queue, died_at);
 create index dead_letters_age on signalbox.dead_letters (died_at) where not blocks;
 create index dead_letters_blocks on signalbox.dead_letters (queue, priority desc, seq) where blocks;
 

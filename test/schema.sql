@@ -35,7 +35,7 @@ create table signalbox.dead_letters (
 );
 CREATE INDEX dead_letters_age ON signalbox.dead_letters USING btree (died_at) WHERE (NOT blocks);
 CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, priority DESC, seq) WHERE blocks;
-CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at, claim_id);
+CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at);
 
 create table signalbox.delayed (
   queue text collate "C" not null,

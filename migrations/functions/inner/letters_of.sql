@@ -13,5 +13,5 @@ begin
   end if;
   return array(
     select x.claim_id from signalbox.dead_letters x where x.queue = p_queue and x.died_at <= p_died_by
-    order by x.queue, x.died_at, x.claim_id limit p_max);
+    order by x.queue, x.died_at limit p_max);
 end $$;
