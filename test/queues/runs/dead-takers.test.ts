@@ -7,6 +7,7 @@ import {
   decide,
   enqueueItem,
   makeQueues,
+  oneOf,
   onQueue,
   renewHeld,
   rowsOf,
@@ -201,4 +202,22 @@ test('two holders that renew all they have, and a take that puts back what ran o
   expect((await take(taker.client, { queue: 'a' })).ids).toEqual([]);
   await renewer.client.query('commit');
   expect(await onQueue(db, 'a').held()).toEqual(['of.a']);
+});
+
+test('the leader finds what ran out and what a lock delay kept empty, for takers that name no queue', async () => {
+  await using db = await freshDatabase();
+  const queue = await queueOf(db, { lock_delay_ms: 10_000 }, 'a');
+  await takeExactly(db, 'q', 'a');
+  const { epoch } = await oneOf<{ epoch: string }>(db, `select epoch from signalbox_v1.campaign('me', 3600000)`);
+  const sweep = async (chore: string) => {
+    await rowsOf(db, `select * from signalbox_v1.sweep_${chore}('me', $1)`, [epoch]);
+    return (await take(db, { prefix: '' })).ids;
+  };
+  await moveClock(db, 31_000);
+  expect((await take(db, { prefix: '' })).ids).toEqual([]);
+  expect([await sweep('leases'), await queue.line('run')]).toEqual([[], ['a']]);
+  await moveClock(db, 40_500);
+  expect((await take(db, { prefix: '' })).ids).toEqual([]);
+  expect(await sweep('lines')).toEqual(['a']);
+  await expectSoundQueues(db);
 });

@@ -15,6 +15,7 @@ import {
   rowsOf,
   take,
   takeAll,
+  takeExactly,
 } from '../../support/sql-verbs.ts';
 
 test('two calls that take from the same queues in opposite orders do not deadlock', async () => {
@@ -68,6 +69,56 @@ test('a batch that moves a delayed claim into its line does not wait for a poll 
   await queue.advance();
   expect(await queue.held()).toEqual(['a']);
   await poll.client.query('commit');
+});
+
+test('an enqueue that waited for the take that emptied its queue leaves the queue ready', async () => {
+  await using db = await freshDatabase();
+  await waitPatiently(db);
+  await makeQueues(db, ['q'], { concurrency_limit: 2 });
+  await onQueue(db, 'q').enqueue('a');
+  const [taker, other] = [await openRacer(db), await openRacer(db)];
+  await taker.client.query('begin');
+  expect((await take(taker.client, { prefix: '', max: 2 })).ids).toEqual(['a']);
+  const enqueued = onQueue(other.client, 'q').enqueue('b', { wait: true });
+  await other.isBlocked();
+  await taker.client.query('commit');
+  expect((await enqueued).code).toBe('queued');
+  expect((await take(db, { prefix: '' })).ids).toEqual(['b']);
+});
+
+test('a take beside a release that is not committed finds nothing, and after it the run at its old place', async () => {
+  await using db = await freshDatabase();
+  await waitPatiently(db);
+  await makeQueues(db, ['q']);
+  const queue = onQueue(db, 'q');
+  await queue.enqueue('a');
+  const [token = 0] = await takeExactly(db, 'q', 'a');
+  const [releaser, taker] = [await openRacer(db), await openRacer(db)];
+  await releaser.client.query('begin');
+  await onQueue(releaser.client, 'q').release('a', token, { outcome: 'retry', retry_after_ms: 0 });
+  // Whether there is anything to give is asked without a lock: this one does not even wait.
+  expect((await take(taker.client, { queue: 'q' }, { wait: true })).ids).toEqual([]);
+  await releaser.client.query('commit');
+  await queue.enqueue('b');
+  await takeExactly(db, 'q', 'a');
+  await expectSoundQueues(db);
+});
+
+test('two workers that release the same grant at the same time: one is told released, one not_released', async () => {
+  await using db = await freshDatabase();
+  await waitPatiently(db);
+  await makeQueues(db, ['q']);
+  await onQueue(db, 'q').enqueue('a');
+  const [token = 0] = await takeExactly(db, 'q', 'a');
+  const [first, second] = [await openRacer(db), await openRacer(db)];
+  await first.client.query('begin');
+  const retried = await onQueue(first.client, 'q').release('a', token, { outcome: 'retry', retry_after_ms: 0 });
+  const waited = onQueue(second.client, 'q').release('a', token, { outcome: 'success', wait: true });
+  await second.isBlocked();
+  await first.client.query('commit');
+  expect([retried.body.state, (await waited).code]).toEqual(['waiting', 'not_released']);
+  await takeExactly(db, 'q', 'a');
+  await expectSoundQueues(db);
 });
 
 /** Deadlocks are remembered; a lock that was not to be had in time is tried for again. */
