@@ -96,7 +96,8 @@ create table signalbox.inbox (
 ) with (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 create index inbox_line on signalbox.inbox (queue, id);
 
--- Runs that are over and kept for an operator, payload and all.
+-- Runs that are over and kept for an operator, payload and all. Its key leads with the claim, and no other index has it: a
+-- plan made on an empty table would look a claim up among all dead letters of its queue.
 create table signalbox.dead_letters (
   queue text collate "C" not null,
   claim_id text collate "C" not null,
@@ -116,10 +117,9 @@ create table signalbox.dead_letters (
   enqueued_at timestamptz not null,
   died_at timestamptz not null,
   blocks boolean not null,
-  constraint dead_letters_pkey primary key (queue, claim_id),
+  constraint dead_letters_pkey primary key (claim_id, queue),
   constraint dead_letters_reason_known check (reason in ('max_attempts', 'max_age', 'failure', 'skipped'))
-);
--- Without claim_id: a plan made on an empty table would look a claim up here, among all dead letters of its queue.
+) with (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 create index dead_letters_order on signalbox.dead_letters (queue, died_at);
 create index dead_letters_age on signalbox.dead_letters (died_at) where not blocks;
 create index dead_letters_blocks on signalbox.dead_letters (queue, priority desc, seq) where blocks;
@@ -165,6 +165,11 @@ insert into signalbox.inbox (queue, claim_id, priority, labels, delay_ms, enqueu
 select '', repeat('-', 190) || n, 0, '{}', 0, clock_timestamp() from generate_series(1, 1000) n;
 insert into signalbox.ready_queues (queue, ready_at)
 select repeat('-', 190) || n, clock_timestamp() from generate_series(1, 1000) n;
+insert into signalbox.dead_letters (queue, claim_id, reason, holder, attempts, max_attempts, priority, seq, labels,
+    metadata, enqueued_at, died_at, blocks)
+select '', 'seed' || n, 'failure', repeat('-', 200), 1, 1, 0, n, '{}', '{}', clock_timestamp(), clock_timestamp(), false
+from generate_series(1, 1000) n;
 delete from signalbox.delayed;
 delete from signalbox.inbox;
 delete from signalbox.ready_queues;
+delete from signalbox.dead_letters;

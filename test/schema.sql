@@ -30,9 +30,9 @@ create table signalbox.dead_letters (
   enqueued_at timestamp with time zone not null,
   died_at timestamp with time zone not null,
   blocks boolean not null,
-  constraint dead_letters_pkey PRIMARY KEY (queue, claim_id),
+  constraint dead_letters_pkey PRIMARY KEY (claim_id, queue),
   constraint dead_letters_reason_known CHECK ((reason = ANY (ARRAY['max_attempts'::text, 'max_age'::text, 'failure'::text, 'skipped'::text])))
-);
+) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX dead_letters_age ON signalbox.dead_letters USING btree (died_at) WHERE (NOT blocks);
 CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, priority DESC, seq) WHERE blocks;
 CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at);
