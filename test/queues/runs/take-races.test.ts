@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { expect, test } from 'vitest';
 import { failureKind } from '../../../src/store/failures.ts';
 import { openRacer, sqlStateOf, waitPatiently } from '../../support/blocked.ts';
+import { moveClock } from '../../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectSoundQueues } from '../../support/sound-queues.ts';
 import {
@@ -61,11 +62,12 @@ test('a batch that moves a delayed claim into its line does not wait for a poll 
   await makeQueues(db, ['q']);
   const queue = onQueue(db, 'q');
   const [token = 0] = await queue.hold('a');
-  await queue.release('a', token, { outcome: 'retry', retry_after_ms: 1 });
+  await queue.release('a', token, { outcome: 'retry', retry_after_ms: 10_000 });
   const poll = await openRacer(db);
   await poll.client.query('begin');
   await queue.hear(['a'], 1000);
-  await poll.client.query('select from signalbox.heard for no key update');
+  expect((await poll.client.query('select from signalbox.heard for no key update')).rowCount).toBe(1);
+  await moveClock(db, 10_100);
   await queue.advance();
   expect(await queue.held()).toEqual(['a']);
   await poll.client.query('commit');

@@ -48,29 +48,36 @@ test('of two calls with one request at the same time, the second waits for the f
   expect(await waited).toMatchObject({ ids: ['a', 'b', 'c'], repeated: true });
 });
 
-test('a repeat that finds the queue empty, because the first call has just taken all, gives what that took', async () => {
-  await using db = await freshDatabase();
-  await waitPatiently(db);
-  await queueOf(db, 'a');
-  // The repeat stops between its two questions, what there is to give and whether it was asked before.
-  await db.query('alter function signalbox.may_give(text, text) rename to may_give_as_it_is');
-  await db.query(`create function signalbox.may_give(p_queue text, p_prefix text) returns boolean
+test.each([
+  ['of a queue', { queue: 'q' }],
+  ['of a prefix', { prefix: 'q' }],
+])(
+  'a repeat %s that finds nothing left, because the first call has just taken all, gives what that took',
+  async (_, source) => {
+    await using db = await freshDatabase();
+    await waitPatiently(db);
+    await queueOf(db, 'a');
+    const again = { ...source, max: 3, request_id: 'r', holder: 'w' };
+    // The repeat stops between its two questions, what there is to give and whether it was asked before.
+    await db.query('alter function signalbox.may_give(text, text) rename to may_give_as_it_is');
+    await db.query(`create function signalbox.may_give(p_queue text, p_prefix text) returns boolean
     language plpgsql volatile as $$
     begin
       perform pg_advisory_lock_shared(7);
       perform pg_advisory_unlock_shared(7);
       return signalbox.may_give_as_it_is(p_queue, p_prefix);
     end $$`);
-  const [keeper, first, second] = [await openRacer(db), await openRacer(db), await openRacer(db)];
-  await first.client.query('begin');
-  expect((await take(first.client, request)).ids).toEqual(['a']);
-  await keeper.client.query('select pg_advisory_lock(7)');
-  const repeat = take(second.client, request);
-  await second.isBlocked();
-  await first.client.query('commit');
-  await keeper.client.query('select pg_advisory_unlock(7)');
-  expect(await repeat).toMatchObject({ ids: ['a'], repeated: true });
-});
+    const [keeper, first, second] = [await openRacer(db), await openRacer(db), await openRacer(db)];
+    await first.client.query('begin');
+    expect((await take(first.client, again)).ids).toEqual(['a']);
+    await keeper.client.query('select pg_advisory_lock(7)');
+    const repeat = take(second.client, again);
+    await second.isBlocked();
+    await first.client.query('commit');
+    await keeper.client.query('select pg_advisory_unlock(7)');
+    expect(await repeat).toMatchObject({ ids: ['a'], repeated: true });
+  },
+);
 
 test('after a repeat, the call that still goes on is given nothing more', async () => {
   await using db = await freshDatabase();
