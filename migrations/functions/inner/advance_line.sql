@@ -1,8 +1,8 @@
--- Moves what is due into the line, gives free places to the head of the line, at most p_max of them, and says what happened to whom. The line must be
--- locked by an earlier statement of this transaction. It reads everything again on its own snapshots, so it may be
--- called at any time: where nothing can move it changes nothing. Leases that ran out are ended first: an expired lease
--- frees its slot for the line, never for a newcomer. Code 'returned' = the lease of this run ran out and it
--- waits again; 'ready' = a run may be taken now.
+-- Moves what is due into the line, gives free places to its head, at most p_max of them, and says what happened to whom.
+-- The line must be locked by an earlier statement of this transaction. It reads everything again on its own snapshots, so
+-- it may be called at any time: where nothing can move it changes nothing. Leases that ran out are ended first: an expired
+-- lease frees its slot for the line, never for a newcomer. Code returned = the lease of this run ran out, and it waits
+-- again; ready = a run may be taken now.
 create or replace function signalbox.advance_line(p_queue text, p_max integer default 100)
 returns setof signalbox_v1.decision
 language plpgsql

@@ -38,8 +38,10 @@ begin
       v_lease.enqueued_at, v_lease.acquired_at, v_lease.expires_at, v_now, p_actor, p_detail, v_lease.kind,
       v_lease.attempt, p_error);
   perform signalbox.record_event(
-    case when p_detail = 'offer_lapsed' and p_state = 'waiting' then 'offer.lapsed' when p_state = 'waiting' then 'lease.returned'
-      when p_state <> 'dead' then 'lease.' || p_state when p_outcome is null then 'lease.expired' else 'lease.released' end,
+    case when p_detail = 'offer_lapsed' and p_state = 'waiting' then 'offer.lapsed'
+      when p_state = 'waiting' then 'lease.returned'
+      when p_state <> 'dead' then 'lease.' || p_state
+      when p_outcome is null then 'lease.expired' else 'lease.released' end,
     v_lease.queue, v_lease.claim_id,
     jsonb_strip_nulls(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
       v_lease.fencing_token, 'reason',

@@ -7,7 +7,8 @@ create or replace function signalbox.ended_body(
 language sql stable
 as $$
   select jsonb_build_object(
-    'claim_id', p_claim_id, 'queue', p_queue, 'kind', p_kind, 'attempt', coalesce(p_attempt, 0), 'state', p_state, 'reason', p_reason, 'outcome', p_outcome,
+    'claim_id', p_claim_id, 'queue', p_queue, 'kind', p_kind, 'attempt', coalesce(p_attempt, 0),
+    'state', p_state, 'reason', p_reason, 'outcome', p_outcome,
     'holder', p_holder, 'fencing_token', p_token, 'slot', p_slot, 'priority', p_priority, 'mode', p_mode,
     'labels', p_labels, 'metadata', p_metadata, 'enqueued_at', signalbox.rfc3339(p_enqueued_at),
     'acquired_at', signalbox.rfc3339(p_acquired_at), 'ended_at', signalbox.rfc3339(p_ended_at),

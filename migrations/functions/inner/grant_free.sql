@@ -25,7 +25,9 @@ begin
       v_now + signalbox.ms(q.max_hold_ms) as hold_until, coalesce(i.ttl_ms, q.default_ttl_ms) as lease_ms
     from items i
     join unnest(p_lines) p on p.queue = i.queue
-    cross join lateral (select n.waiting, n.runs + n.delayed + n.dead as elsewhere from signalbox.lines n where n.queue = i.queue limit 1) n
+    cross join lateral (
+      select n.waiting, n.runs + n.delayed + n.dead as elsewhere
+      from signalbox.lines n where n.queue = i.queue limit 1) n
     cross join lateral (
       select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms, q.claim_memory_ms
       from signalbox.queues q where q.queue = i.queue limit 1) q

@@ -34,7 +34,8 @@ begin
         lapsed_offers = p_claim.lapsed_offers, offered = not p_listening, release_requested = false,
         labels = p_claim.labels, metadata = p_claim.metadata, enqueued_at = p_claim.enqueued_at, acquired_at = v_now,
         renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null, end_state = null,
-        end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind, attempt = p_claim.attempts + 1
+        end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind,
+        attempt = p_claim.attempts + 1
       where l.queue = p_line.queue and l.slot = p_free_slot and l.state = 'free'
       returning * into v_lease;
     if not found then

@@ -8,7 +8,8 @@ declare
   v_remaining_ms bigint := signalbox.ms_until(p_lease.expires_at, v_now);
 begin
   return jsonb_build_object(
-    'claim_id', p_lease.claim_id, 'queue', p_lease.queue, 'kind', p_lease.kind, 'attempt', p_lease.attempt, 'state', 'held', 'holder', p_lease.holder,
+    'claim_id', p_lease.claim_id, 'queue', p_lease.queue, 'kind', p_lease.kind, 'attempt', p_lease.attempt,
+    'state', 'held', 'holder', p_lease.holder,
     'fencing_token', p_lease.fencing_token, 'slot', p_lease.slot, 'ttl_ms', p_lease.ttl_ms,
     'ttl_remaining_ms', v_remaining_ms, 'renew_after_ms', v_remaining_ms / 3,
     'priority', p_lease.priority, 'mode', p_lease.mode, 'labels', p_lease.labels, 'metadata', p_lease.metadata,

@@ -29,7 +29,8 @@ begin
     case when p_lease.seq <> 0 then p_lease.seq else p_lease.fencing_token - 9007199254740992 end,
     p_lease.priority,
     -- It waits now, whatever it would have done at first.
-    case p_lease.mode when 'skip_if_busy' then 'wait' else p_lease.mode end, case when p_lease.kind = 'claim' then p_lease.holder else '' end, p_lease.ttl_ms, 0,
+    case p_lease.mode when 'skip_if_busy' then 'wait' else p_lease.mode end,
+    case when p_lease.kind = 'claim' then p_lease.holder else '' end, p_lease.ttl_ms, 0,
     p_lease.labels, p_lease.metadata, p_lease.enqueued_at,
     p_lease.attempt - (p_reason = 'untaken')::integer,
     case when p_delay_ms > 0 then v_now + signalbox.ms(p_delay_ms) end,

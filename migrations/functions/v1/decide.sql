@@ -1,15 +1,16 @@
 -- The one deciding call: a batch of independent operations
---   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms", "fresh"}
+--   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms",
+--     "fresh"}
 --   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error"}
 --   {"op": "return",  "queue", "claim_id", "fencing_token", "request_id"}, of a run that its taker never learnt of
 --   {"op": "enqueue", "queue", "claim_id", "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts",
 --     "max_age_ms", "fresh"}
 --   {"op": "cancel",  "queue", "claim_id"}
 --   {"op": "break",   "queue", "claim_id", "reason", "actor"}
--- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and (code
--- ready) that a run of a queue may be taken. Within a queue endings come before acquires, each in the order given. A line that somebody else holds is skipped
--- (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03 for the whole call). A bad item is a
--- code, never an exception.
+-- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and
+-- (code ready) that a run of a queue may be taken. Within a queue endings come before acquires, each in the order given.
+-- A line that somebody else holds is skipped (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03
+-- for the whole call). A bad item is a code, never an exception.
 create or replace function signalbox_v1.decide(p_items jsonb, p_wait boolean default false)
 returns setof signalbox_v1.decision
 language plpgsql security definer

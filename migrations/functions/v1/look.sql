@@ -61,7 +61,8 @@ begin
     select w.item, 'waiting', w.queue, w.claim_id,
       signalbox.waiting_body(signalbox.in_line(w.claim)) || jsonb_build_object(
         'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
-        'position_exact', p.place is not null, 'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
+        'position_exact', p.place is not null,
+        'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
         'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
           (w.claim).kind = 'run' and signalbox.stands_behind_blocker(l.line, (w.claim).priority, (w.claim).seq)),
         'blocked_by', l.blocked_by,

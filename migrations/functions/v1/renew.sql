@@ -1,5 +1,5 @@
--- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder", "shorten"}]: the holder
--- only where it is to be checked; shorten: a ttl_ms above the queue's max_ttl_ms is that. No line is locked; lease rows are, in (queue, slot)
+-- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder", "shorten"}]; the holder only where it is to
+-- be checked; shorten: a ttl_ms above the queue's max_ttl_ms is that. No line is locked; lease rows are, in (queue, slot)
 -- order, in a statement of their own, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
 create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision

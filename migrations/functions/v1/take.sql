@@ -1,11 +1,10 @@
--- Gives runs to workers, [{"holder", "queue" or "prefix", "max", "ttl_ms", "request_id", "continues",
--- "bytes"}], one after another:
--- the queue that has waited longest first, each queue its share, limits and order obeyed. Rows with code taken carry the
--- item and a lease; one row with code served ends each item: {"more": there may be more to take, call again with
--- continues; "busy": a line was locked by somebody else; "repeated"}, or code queue_not_found or ttl_too_long. queue_missing (no item): runs wait in the inbox for
--- a queue that does not exist; ensure it. Rows without item also tell what happened to other claims.
--- At most 64 lines are locked, those of others are skipped, unless p_wait: then one named queue is waited for.
--- The same holder and request_id again: the same claims, those that are still held, and nothing new.
+-- Gives runs to workers: requests {"holder", "queue" or "prefix", "max", "ttl_ms", "request_id", "continues", "bytes"}, one
+-- after another: the queue that has waited longest first, each queue its share, limits and order obeyed. Rows with code
+-- taken carry the item and a lease. One row ends each item: served, {"more": there may be more to take, call again with
+-- continues; "busy": a line was locked by somebody else; "repeated"}, or queue_not_found, or ttl_too_long. Rows without
+-- item tell what happened to other claims; queue_missing: runs wait in the inbox for a queue that does not exist, so
+-- ensure it. At most 64 lines are locked for an item, those of others are skipped, unless p_wait: then one named queue is
+-- waited for. The same holder and request_id again: the same claims, those that are still held, and nothing new.
 create or replace function signalbox_v1.take(p_items jsonb, p_wait boolean default false)
 returns setof signalbox_v1.decision
 language plpgsql security definer
