@@ -97,7 +97,7 @@ describe('the commands of the README', () => {
       output += `${stdout}\n`;
     }
     expect(output).toContain('"state":"held"');
-    expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true,"state":"released"\}/s);
+    expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true\}/s);
     expect(output).toMatch(/"kind":"run".*"payload":\{"to": "ann@example.org"\}/s);
     expect(output).toContain('"released":true,"state":"delayed"');
     expect(output).toContain('"current":false');

@@ -180,11 +180,11 @@ export const RenewedLease = z.object({
 });
 export type RenewedLease = z.infer<typeof RenewedLease>;
 
-/** `state`: where the claim is now. `due_at`: until when it is delayed. */
+/** `state`: where the claim is now, after a retry. `due_at`: until when it is delayed. */
 export const ReleaseAnswer = z.object({
   released: z.boolean(),
   reason: z.string().optional(),
-  state: z.enum(['released', 'waiting', 'delayed', 'dead']).optional(),
+  state: z.enum(['waiting', 'delayed', 'dead']).optional(),
   due_at: Instant.optional(),
 });
 export type ReleaseAnswer = z.infer<typeof ReleaseAnswer>;

@@ -62,8 +62,14 @@ export function renewedLease(arrival: Arrival, receivedAtMs: number): RenewedLea
 
 export function releaseAnswer(decision: Decision): ReleaseAnswer {
   switch (decision.code) {
-    case 'released':
-      return { released: true, ...(withoutInternals(decision) as Pick<ReleaseAnswer, 'state' | 'due_at'>) };
+    case 'released': {
+      const { state, due_at: dueAt } = withoutInternals(decision) as {
+        readonly state: 'released' | NonNullable<ReleaseAnswer['state']>;
+        readonly due_at?: string;
+      };
+      // Where it is only if it is not simply over.
+      return { released: true, ...(state === 'released' ? {} : { state }), ...(dueAt ? { due_at: dueAt } : {}) };
+    }
     case 'not_released':
       return { released: false, reason: String(decision.body?.['reason']) };
     default:
