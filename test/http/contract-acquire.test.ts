@@ -1,22 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { describe, expect, it } from 'vitest';
 import type { held } from '../support/http-client.ts';
 import { anId, type TestClient, waiting } from '../support/http-client.ts';
-import { lineUp, shapeOf, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { lineUp, shapeOf } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
-let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ client } = parts));
 
 const ask = (queue: string, body: object) => client.ask('POST', `/v1/queues/${queue}/acquire`, body);
 const described = {

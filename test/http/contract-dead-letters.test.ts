@@ -1,22 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DeadLetter, BlockedPage } from '../../src/protocol/dead-letters.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId, type Answered, type Ending, type TestClient } from '../support/http-client.ts';
-import { shapeOf, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { shapeOf } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
-let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ client } = parts));
 
 interface Page {
   dead_letters: readonly DeadLetter[];

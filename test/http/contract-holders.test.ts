@@ -1,22 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId, type LeaseKey, leaseKey, type TestClient } from '../support/http-client.ts';
-import { shapeOf, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { shapeOf } from '../support/test-app.ts';
 import { aToken, startTokenApp } from '../support/token-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
 let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ database, client } = parts));
 
 /** Runs of as many queues, each taken by this holder. */
 async function takenBy(holder: string, count: number, ttl_ms = 30_000) {

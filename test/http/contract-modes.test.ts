@@ -1,21 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { describe, expect, it } from 'vitest';
 import { anId, type TestClient } from '../support/http-client.ts';
-import { lineUp, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { lineUp } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
-let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ client } = parts));
 
 const busy = { status: 409, body: { code: 'queue_busy' } };
 

@@ -1,21 +1,12 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { elementTexts, memberText } from '../../src/http/member-text.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { type TestApp } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
-let database: TestDatabase;
 let replica: TestApp;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ replica } = parts));
 
 const largest = `"${'ü'.repeat(131_071)}"`;
 const payloads: [title: string, text: string][] = [

@@ -1,23 +1,14 @@
 import { request } from 'node:http';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { QueuePage } from '../../src/protocol/queues.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { type TestDatabase } from '../support/database.ts';
 import { anId, type TestClient } from '../support/http-client.ts';
-import { lineUp, shapeOf, startTestApp, type TestApp, untilWaiting, withoutLeader } from '../support/test-app.ts';
+import { lineUp, shapeOf, untilWaiting } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
 let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ database, client } = parts));
 
 const list = async (query: Record<string, string>) =>
   (await client.ask<QueuePage>('GET', `/v1/queues?${new URLSearchParams(query).toString()}`)).body;

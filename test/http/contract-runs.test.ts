@@ -1,22 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { describe, expect, it } from 'vitest';
+import { type TestDatabase } from '../support/database.ts';
 import { anId, type TestClient } from '../support/http-client.ts';
-import { lineUp, shapeOf, startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { lineUp, shapeOf, startTestApp } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
 let database: TestDatabase;
-let replica: TestApp;
 let client: TestClient;
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  replica = await startTestApp(database);
-  client = replica.client;
-});
-afterAll(async () => {
-  await replica[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ database, client } = parts));
 
 const queuedShape = {
   claim_id: 'string',
