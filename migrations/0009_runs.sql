@@ -1,6 +1,7 @@
 -- Runs: claims with a payload that a worker takes. A run stands in `waiting` (kind 'run'), or in `delayed` until its
 -- time, or is a lease; what it carries is written once, in `runs`, and goes when it ends. Columns are added with
--- constant defaults: no table is rewritten, and locks are held for a moment only.
+-- constant defaults and constraints without a look at the rows that are there (they have the defaults): nothing is
+-- rewritten or read, and locks are held for a moment only.
 alter table signalbox.queues
   add column max_runs integer default 10000000,
   add column max_attempts integer not null default 5,
@@ -8,12 +9,12 @@ alter table signalbox.queues
   add column retry_delay_ms integer not null default 1000,
   add column retry_delay_max_ms bigint not null default 300000,
   add column on_failure text collate "C",
-  add constraint queues_max_runs_range check (max_runs between 0 and 10000000),
-  add constraint queues_max_attempts_range check (max_attempts between 1 and 1000),
-  add constraint queues_max_age_range check (max_age_ms between 1000 and 31536000000),
-  add constraint queues_retry_delay_range check (retry_delay_ms between 0 and 86400000),
-  add constraint queues_retry_delay_max_range check (retry_delay_max_ms between 0 and 31536000000),
-  add constraint queues_on_failure_known check (on_failure in ('wait', 'step_around', 'stop'));
+  add constraint queues_max_runs_range check (max_runs between 0 and 10000000) not valid,
+  add constraint queues_max_attempts_range check (max_attempts between 1 and 1000) not valid,
+  add constraint queues_max_age_range check (max_age_ms between 1000 and 31536000000) not valid,
+  add constraint queues_retry_delay_range check (retry_delay_ms between 0 and 86400000) not valid,
+  add constraint queues_retry_delay_max_range check (retry_delay_max_ms between 0 and 31536000000) not valid,
+  add constraint queues_on_failure_known check (on_failure in ('wait', 'step_around', 'stop')) not valid;
 
 -- `waiting` counts claims in line, `runs` runs in line, `delayed` both kinds. `next_due_at` is never later than the
 -- earliest row of `delayed`: a decision looks there only when it has passed. `blockers`: rows of delayed and
@@ -24,15 +25,15 @@ alter table signalbox.lines
   add column blockers integer not null default 0,
   add column dead integer not null default 0,
   add column next_due_at timestamptz,
-  add constraint lines_runs_not_negative check (runs >= 0),
-  add constraint lines_delayed_not_negative check (delayed >= 0),
-  add constraint lines_blockers_not_negative check (blockers >= 0),
-  add constraint lines_dead_not_negative check (dead >= 0);
+  add constraint lines_runs_not_negative check (runs >= 0) not valid,
+  add constraint lines_delayed_not_negative check (delayed >= 0) not valid,
+  add constraint lines_blockers_not_negative check (blockers >= 0) not valid,
+  add constraint lines_dead_not_negative check (dead >= 0) not valid;
 
 alter table signalbox.leases
   add column kind text collate "C" not null default 'claim',
   add column attempt integer not null default 1,
-  add constraint leases_kind_known check (kind in ('claim', 'run'));
+  add constraint leases_kind_known check (kind in ('claim', 'run')) not valid;
 
 alter table signalbox.waiting add column attempts integer not null default 0;
 
@@ -95,6 +96,7 @@ create table signalbox.inbox (
   enqueued_at timestamptz not null
 ) with (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 create index inbox_line on signalbox.inbox (queue, id);
+create index inbox_claim on signalbox.inbox (claim_id, queue, id);
 
 -- Runs that are over and kept for an operator, payload and all. Its key leads with the claim, and no other index has it: a
 -- plan made on an empty table would look a claim up among all dead letters of its queue.
@@ -145,10 +147,12 @@ create table signalbox.taken (
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 
 -- What a take with a request_id gave, so that asking again gives the same. closed: somebody asked again; the first call,
--- should it still be at work, adds nothing more.
+-- should it still be at work, adds nothing more. source: '=' and the queue or '^' and the prefix that was asked for; the
+-- same id for another one is another request, and refused.
 create table signalbox.takes (
   holder text collate "C" not null,
   request_id text collate "C" not null,
+  source text collate "C" not null,
   taken_at timestamptz not null,
   closed boolean not null default false,
   claims jsonb not null default '[]',

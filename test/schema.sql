@@ -128,6 +128,7 @@ create table signalbox.inbox (
   max_age_ms bigint,
   enqueued_at timestamp with time zone not null
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX inbox_claim ON signalbox.inbox USING btree (claim_id, queue, id);
 CREATE INDEX inbox_line ON signalbox.inbox USING btree (queue, id);
 
 create table signalbox.leases (
@@ -161,7 +162,7 @@ create table signalbox.leases (
   attempt integer not null default 1,
   constraint leases_pkey PRIMARY KEY (queue, slot),
   constraint leases_free_has_end CHECK (((state = 'free'::text) = ((ended_at IS NOT NULL) AND (end_state IS NOT NULL) AND (end_reason IS NOT NULL)))),
-  constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))),
+  constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))) NOT VALID,
   constraint leases_slot_positive CHECK ((slot >= 1)),
   constraint leases_state_known CHECK ((state = ANY (ARRAY['held'::text, 'free'::text]))),
   constraint leases_text_length CHECK (((length(claim_id) <= 200) AND (length(holder) <= 200))),
@@ -185,13 +186,13 @@ create table signalbox.lines (
   dead integer not null default 0,
   next_due_at timestamp with time zone,
   constraint lines_pkey PRIMARY KEY (queue),
-  constraint lines_blockers_not_negative CHECK ((blockers >= 0)),
-  constraint lines_dead_not_negative CHECK ((dead >= 0)),
-  constraint lines_delayed_not_negative CHECK ((delayed >= 0)),
+  constraint lines_blockers_not_negative CHECK ((blockers >= 0)) NOT VALID,
+  constraint lines_dead_not_negative CHECK ((dead >= 0)) NOT VALID,
+  constraint lines_delayed_not_negative CHECK ((delayed >= 0)) NOT VALID,
   constraint lines_held_not_negative CHECK ((held >= 0)),
   constraint lines_large_limit_is_wide CHECK ((wide OR (concurrency_limit <= 256))),
   constraint lines_limit_range CHECK (((concurrency_limit >= 0) AND (concurrency_limit <= 1000000))),
-  constraint lines_runs_not_negative CHECK ((runs >= 0)),
+  constraint lines_runs_not_negative CHECK ((runs >= 0)) NOT VALID,
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
@@ -232,16 +233,16 @@ create table signalbox.queues (
   constraint queues_default_ttl_range CHECK (((default_ttl_ms >= 1000) AND (default_ttl_ms <= 86400000))),
   constraint queues_default_ttl_within_max CHECK ((default_ttl_ms <= max_ttl_ms)),
   constraint queues_lock_delay_range CHECK (((lock_delay_ms >= 0) AND (lock_delay_ms <= 600000))),
-  constraint queues_max_age_range CHECK (((max_age_ms >= 1000) AND (max_age_ms <= '31536000000'::bigint))),
-  constraint queues_max_attempts_range CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+  constraint queues_max_age_range CHECK (((max_age_ms >= 1000) AND (max_age_ms <= '31536000000'::bigint))) NOT VALID,
+  constraint queues_max_attempts_range CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))) NOT VALID,
   constraint queues_max_hold_range CHECK (((max_hold_ms >= 1000) AND (max_hold_ms <= '2592000000'::bigint))),
-  constraint queues_max_runs_range CHECK (((max_runs >= 0) AND (max_runs <= 10000000))),
+  constraint queues_max_runs_range CHECK (((max_runs >= 0) AND (max_runs <= 10000000))) NOT VALID,
   constraint queues_max_ttl_range CHECK (((max_ttl_ms >= 1000) AND (max_ttl_ms <= 86400000))),
   constraint queues_max_waiting_range CHECK (((max_waiting >= 0) AND (max_waiting <= 10000000))),
   constraint queues_name_form CHECK (((queue ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text) AND (queue !~ '^[.]+$'::text))),
-  constraint queues_on_failure_known CHECK ((on_failure = ANY (ARRAY['wait'::text, 'step_around'::text, 'stop'::text]))),
-  constraint queues_retry_delay_max_range CHECK (((retry_delay_max_ms >= 0) AND (retry_delay_max_ms <= '31536000000'::bigint))),
-  constraint queues_retry_delay_range CHECK (((retry_delay_ms >= 0) AND (retry_delay_ms <= 86400000))),
+  constraint queues_on_failure_known CHECK ((on_failure = ANY (ARRAY['wait'::text, 'step_around'::text, 'stop'::text]))) NOT VALID,
+  constraint queues_retry_delay_max_range CHECK (((retry_delay_max_ms >= 0) AND (retry_delay_max_ms <= '31536000000'::bigint))) NOT VALID,
+  constraint queues_retry_delay_range CHECK (((retry_delay_ms >= 0) AND (retry_delay_ms <= 86400000))) NOT VALID,
   constraint queues_waiting_ttl_range CHECK (((waiting_ttl_ms >= 1000) AND (waiting_ttl_ms <= 86400000)))
 );
 
@@ -285,6 +286,7 @@ create table signalbox.taken (
 create table signalbox.takes (
   holder text collate "C" not null,
   request_id text collate "C" not null,
+  source text collate "C" not null,
   taken_at timestamp with time zone not null,
   closed boolean not null default false,
   claims jsonb not null default '[]'::jsonb,

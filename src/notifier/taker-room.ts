@@ -12,6 +12,8 @@ export interface TakerSeat extends Disposable {
 interface Taker {
   readonly source: TakeSource;
   isCalled: boolean;
+  /** The queue it is called for; undefined: somebody looked for all who wait for its source. */
+  calledFor: string | undefined;
   wake: () => void;
 }
 
@@ -25,14 +27,15 @@ export class TakerRoom {
   readonly #closing = new AbortController();
 
   enter(source: TakeSource): TakerSeat {
-    const taker: Taker = { source, isCalled: false, wake: () => undefined };
+    const taker: Taker = { source, isCalled: false, calledFor: undefined, wake: () => undefined };
     this.#takers.add(taker);
     const closing = this.#closing.signal;
     return {
       [Symbol.dispose]: () => {
         this.#takers.delete(taker);
         // A call that it takes along would be lost to the others.
-        if (taker.isCalled) this.#callAnother(taker);
+        if (taker.isCalled && taker.calledFor !== undefined) this.call(taker.calledFor);
+        else if (taker.isCalled) this.#callAnother(taker);
       },
       wait: ({ timeoutMs, signal }) =>
         new Promise((resolve) => {
@@ -60,6 +63,7 @@ export class TakerRoom {
     for (const taker of this.#takers) {
       if (!taker.isCalled && takesFrom(taker.source, queue)) {
         taker.isCalled = true;
+        taker.calledFor = queue;
         taker.wake();
         return true;
       }
@@ -72,6 +76,7 @@ export class TakerRoom {
     for (const taker of this.#takers) {
       if (!taker.isCalled && sourceKey(taker.source) === sourceKey(source)) {
         taker.isCalled = true;
+        taker.calledFor = undefined;
         taker.wake();
       }
     }
@@ -95,6 +100,7 @@ export class TakerRoom {
     for (const taker of this.#takers) {
       if (!taker.isCalled && sourceKey(taker.source) === sourceKey(gone.source)) {
         taker.isCalled = true;
+        taker.calledFor = undefined;
         taker.wake();
         return;
       }

@@ -69,19 +69,23 @@ export const endingFields = {
     description: "With outcome retry: not before so much time has passed, in ms. Absent: the queue's backoff.",
   }),
   error: ErrorText.optional(),
+  uncounted: z.literal(true).optional().meta({
+    description: 'With outcome retry: the work was not begun, so the attempt does not count.',
+  }),
 };
-export function retryAfterGoesWithRetry(ending: {
+export function fieldsFitOutcome(ending: {
   readonly outcome?: string | undefined;
   readonly retry_after_ms?: number | undefined;
+  readonly uncounted?: true | undefined;
 }): boolean {
-  return ending.retry_after_ms === undefined || ending.outcome === 'retry';
+  return (ending.retry_after_ms === undefined && ending.uncounted === undefined) || ending.outcome === 'retry';
 }
-export const retryAfterAlone = 'retry_after_ms goes with outcome retry only';
+export const fieldsOfRetry = 'retry_after_ms and uncounted go with outcome retry only';
 export const RenewBody = z.strictObject({ fencing_token: FencingToken, ttl_ms: TtlMs.optional() });
 export type RenewBody = z.infer<typeof RenewBody>;
 export const ReleaseBody = z
   .strictObject({ fencing_token: FencingToken, ...endingFields })
-  .refine(retryAfterGoesWithRetry, retryAfterAlone);
+  .refine(fieldsFitOutcome, fieldsOfRetry);
 export type ReleaseBody = z.infer<typeof ReleaseBody>;
 export const CancelBody = z.strictObject({});
 export const BreakBody = z.strictObject({ reason: plainText(1000), actor: plainText(200) });

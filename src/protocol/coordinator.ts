@@ -80,7 +80,7 @@ export interface Coordinator {
   take(body: TakeBody, context: CallContext): Promise<{ readonly claims: readonly TakenRunWithText[] }>;
   /** `prefix`: without a list of claims only those of queues whose name begins so. */
   renewHeld(holder: HolderId, body: RenewHeldBody, prefix: string, context: CallContext): Promise<RenewHeldAnswer>;
-  releaseHeld(claims: readonly LeaseEnding[]): Promise<{ readonly results: readonly LeaseEnded[] }>;
+  releaseHeld(holder: HolderId, claims: readonly LeaseEnding[]): Promise<{ readonly results: readonly LeaseEnded[] }>;
   listDeadLetters(
     page: PageRequest,
   ): Promise<{ readonly dead_letters: readonly DeadLetterWithText[]; readonly next_cursor: string | null }>;

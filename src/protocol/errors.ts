@@ -18,6 +18,7 @@ export const errorCatalogue = {
   claim_id_reused: { status: 409, title: 'The claim id belongs to another holder' },
   token_mismatch: { status: 409, title: 'The claim never had this fencing token' },
   queue_in_use: { status: 409, title: 'The queue has holders or waiting claims' },
+  request_id_reused: { status: 409, title: 'The holder used this request id for another take' },
   not_retryable: { status: 409, title: 'The run is neither delayed nor dead' },
   not_blocking: { status: 409, title: 'The run does not stop its line' },
   claim_ended: { status: 410, title: 'The claim has ended' },

@@ -9,6 +9,7 @@ export const EventType = z.enum([
   'claim.broken',
   'claim.superseded',
   'claim.delayed',
+  'claim.dropped',
   'claim.dead',
   'claim.redriven',
   'claim.purged',

@@ -10,8 +10,8 @@ import {
   WaitMs,
   delayMsMax,
   endingFields,
-  retryAfterAlone,
-  retryAfterGoesWithRetry,
+  fieldsOfRetry,
+  fieldsFitOutcome,
 } from './claims.ts';
 import { ClaimId, FencingToken, HolderId, QueueName, plainText } from './ids.ts';
 
@@ -37,15 +37,20 @@ export const Payload = z
   .unknown()
   .meta({ description: `Any JSON value up to ${payloadBytesMax} bytes; the taker gets it byte for byte.` });
 
-export const EnqueueBody = z.strictObject({
-  claim_id: ClaimId.optional(),
-  priority: Priority.default(0),
-  payload: Payload.optional(),
-  labels: Labels.default({}),
-  delay_ms: DelayMs.default(0).meta({ description: 'Not to be taken before so much time has passed, in ms.' }),
-  max_attempts: MaxAttempts.optional(),
-  max_age_ms: MaxAgeMs.optional(),
-});
+export const EnqueueBody = z
+  .strictObject({
+    claim_id: ClaimId.optional(),
+    priority: Priority.default(0),
+    payload: Payload.optional(),
+    labels: Labels.default({}),
+    delay_ms: DelayMs.default(0).meta({ description: 'Not to be taken before so much time has passed, in ms.' }),
+    max_attempts: MaxAttempts.optional(),
+    max_age_ms: MaxAgeMs.optional(),
+  })
+  .refine(
+    ({ delay_ms: delayMs, max_age_ms: maxAgeMs }) => maxAgeMs === undefined || maxAgeMs > delayMs,
+    'max_age_ms must be longer than delay_ms, or the run is dead before it is due',
+  );
 export type EnqueueBody = z.infer<typeof EnqueueBody>;
 
 const Instant = z.string().meta({ format: 'date-time', description: "By the database's clock." });
@@ -87,7 +92,7 @@ export const TakeAnswer = z.object({ claims: z.array(TakenRun) });
 const LeaseName = z.strictObject({ queue: QueueName, claim_id: ClaimId, fencing_token: FencingToken });
 
 /** What a holder reports of one lease. */
-export const LeaseEnding = LeaseName.extend(endingFields).refine(retryAfterGoesWithRetry, retryAfterAlone);
+export const LeaseEnding = LeaseName.extend(endingFields).refine(fieldsFitOutcome, fieldsOfRetry);
 export type LeaseEnding = z.infer<typeof LeaseEnding>;
 
 export const RenewHeldBody = z.strictObject({

@@ -116,6 +116,10 @@ export function refusal(decision: Decision): Error {
         detail: `The lease of claim ${decision.claim_id ?? ''} in queue ${decision.queue} is over: ${String(body['reason'])}.`,
         extra: { reason: body['reason'] },
       });
+    case 'request_id_reused':
+      return new SignalboxError('request_id_reused', {
+        detail: `Request ${decision.claim_id ?? ''} of this holder was for another queue or prefix.`,
+      });
     case 'not_retryable':
       return new SignalboxError('not_retryable', { detail: `${claim} is neither delayed nor dead.` });
     case 'not_blocking':
@@ -154,6 +158,7 @@ export function withoutInternals(decision: Decision): Record<string, unknown> {
   const body = { ...bodyOf(decision) };
   delete body['offered'];
   delete body['due_in_ms'];
+  delete body['dead_letter'];
   return body;
 }
 

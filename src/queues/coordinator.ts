@@ -43,7 +43,7 @@ export class QueueCoordinator implements Coordinator {
   take: Coordinator['take'] = (body, context) => this.#takes.take(body, context);
   renewHeld: Coordinator['renewHeld'] = (holder, body, prefix, context) =>
     this.#runs.renewHeld(holder, body, prefix, context);
-  releaseHeld: Coordinator['releaseHeld'] = (claims) => this.#runs.releaseHeld(claims);
+  releaseHeld: Coordinator['releaseHeld'] = (holder, claims) => this.#runs.releaseHeld(holder, claims);
   listDeadLetters: Coordinator['listDeadLetters'] = (page) => this.#deadLetters.list(page);
   redriveDeadLetters: Coordinator['redriveDeadLetters'] = (queue, body) => this.#deadLetters.redrive(queue, body);
   purgeDeadLetters: Coordinator['purgeDeadLetters'] = (queue, body) => this.#deadLetters.purge(queue, body);

@@ -37,7 +37,7 @@ export class News {
       const dueInMs = decision.body?.['due_in_ms'];
       if (typeof dueInMs === 'number') this.#options.onDelayed(queue, dueInMs);
       // Who waits to see a run taken is told here; on another replica its watch finds it.
-      if (code === 'taken') this.#options.room.deliver({ decision: { ...decision, code: 'held' }, sentAtMs });
+      if (code === 'taken') this.#options.room.deliver({ decision: leaseOf(decision), sentAtMs });
       if (claimId === null || !endsAWait.has(code)) continue;
       const endsTheClaim = code === 'cancelled' || code === 'broken';
       // To who cancels or breaks it is an answer of its own; to who waits for the claim, the claim has ended.
@@ -57,6 +57,14 @@ export class News {
       if (endsAWait.has(decision.code)) this.#options.room.deliver({ decision, sentAtMs });
     }
   }
+}
+
+/** What a run carries is for who takes it, not for who watches it. */
+function leaseOf(decision: Decision): Decision {
+  const body: Record<string, unknown> = { ...decision.body };
+  delete body['payload'];
+  delete body['max_attempts'];
+  return { ...decision, code: 'held', body };
 }
 
 const endsAWait = new Set(['held', 'ended', 'cancelled', 'broken']);

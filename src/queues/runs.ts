@@ -53,7 +53,10 @@ export class Runs {
     if (decision.code !== 'known') throw refusal(decision);
     if (decision.body !== null) return { created: false, claim: queuedRun(decision) };
     const claim = claimView(await glances.submit(key), context.receivedAtMs);
-    if (claim.kind !== 'run') throw refusal({ ...decision, code: 'claim_id_reused' });
+    if (claim.kind !== 'run')
+      throw new SignalboxError('claim_id_reused', {
+        detail: `Claim ${key.claim_id} of queue ${queue} was acquired; it is no run.`,
+      });
     return { created: false, claim };
   }
 
@@ -95,13 +98,16 @@ export class Runs {
   }
 
   /** Ends several leases, each by itself: what cannot be ended says why in its place. */
-  async releaseHeld(claims: readonly LeaseEnding[]): Promise<{ readonly results: readonly LeaseEnded[] }> {
+  async releaseHeld(
+    holder: HolderId,
+    claims: readonly LeaseEnding[],
+  ): Promise<{ readonly results: readonly LeaseEnded[] }> {
     const { decisions } = this.#options;
     const results = await Promise.all(
       claims.map(async ({ queue, claim_id: claimId, ...ending }): Promise<LeaseEnded> => {
         const key = { queue, claim_id: claimId };
         try {
-          const { decision } = await decisions.decide({ op: 'release', ...key, ...ending });
+          const { decision } = await decisions.decide({ op: 'release', ...key, ...ending, holder });
           const answer = releaseAnswer(decision);
           return answer.released
             ? { ...key, released: true, state: answer.state ?? 'released', ...dueAt(answer.due_at) }

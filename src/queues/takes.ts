@@ -30,6 +30,8 @@ export interface TakesOptions {
 interface Taken {
   readonly decision: Decision;
   readonly sentAtMs: number;
+  /** It was given before, to somebody who may be at work on it. */
+  readonly isRepeated: boolean;
 }
 
 /** Gives runs to workers: page by page up to `max`, and if there are none, when some come. */
@@ -55,11 +57,14 @@ export class Takes {
       if (taken.length > 0 || !(await this.#isCalled(seat, body, context))) break;
     }
     if (hasHungUp(context)) {
-      await this.#giveBack(taken, body.request_id);
+      await this.#giveBack(
+        taken.filter(({ isRepeated }) => !isRepeated),
+        body.request_id,
+      );
       context.signal.throwIfAborted();
     }
     return {
-      claims: taken.map(({ decision, sentAtMs }) => takenRun({ decision, sentAtMs }, context.receivedAtMs)),
+      claims: taken.map((one) => takenRun(one, context.receivedAtMs)),
     };
   }
 
@@ -91,15 +96,16 @@ export class Takes {
         return taken;
       }
       for (const decision of served.taken) {
-        taken.push({ decision, sentAtMs: served.sentAtMs });
+        taken.push({ decision, sentAtMs: served.sentAtMs, isRepeated: served.repeated });
         bytes -= Buffer.byteLength(payloadText(decision));
       }
       if (served.repeated) return taken;
-      if (served.missing.length > 0 && (await this.#make(served.missing))) continue;
-      if (taken.length > 0 ? served.taken.length === 0 || !served.more : !served.more && !served.busy) return taken;
+      const isMade = served.missing.length > 0 && (await this.#make(served.missing));
+      if (taken.length > 0 ? served.taken.length === 0 || !served.more : !served.more && !served.busy && !isMade)
+        return taken;
       if (served.taken.length === 0) {
         if (clock.monotonicMs() >= untilMs) return taken;
-        // Nothing but lines that others hold, or hints that were out of date.
+        // Nothing but lines that others hold, queues that had to be made, or hints that were out of date.
         await new Pause().wait(backoffMs(failures++, { firstMs: 5, maxMs: 100 }), context.signal);
       }
     }
@@ -135,7 +141,10 @@ export class Takes {
     return true;
   }
 
-  /** The same request may be made again, and is a new one then. */
+  /**
+   * The same request may be made again, and is a new one then. What went out with the answer to such a repeat meanwhile stays
+   * where it is.
+   */
   async #giveBack(taken: readonly Taken[], requestId: string | undefined): Promise<void> {
     const { decisions, onError } = this.#options;
     await Promise.all(

@@ -33,6 +33,9 @@ export interface ReleaseOperation {
   readonly outcome?: string | undefined;
   readonly retry_after_ms?: number | undefined;
   readonly error?: string | undefined;
+  readonly uncounted?: boolean | undefined;
+  /** Ends it only if this is who holds. */
+  readonly holder?: string | undefined;
 }
 /** Gives back a run whose taker never got the answer: the attempt does not count. */
 export interface ReturnOperation {

@@ -17,6 +17,7 @@ export class Metrics {
   readonly #requests: Histogram<'method' | 'route' | 'status'>;
   readonly #decisions: Counter<'code'>;
   readonly #releases: Counter<'state'>;
+  readonly #deadLetters: Counter<'reason'>;
   readonly #batches: Histogram;
   readonly #chores: Histogram<'chore' | 'result'>;
   readonly #swept: Counter<'chore' | 'count'>;
@@ -42,6 +43,12 @@ export class Metrics {
       name: 'signalbox_releases_total',
       help: 'Grants ended by calls of this replica, by where their claim is now (released, waiting, delayed, dead …).',
       labelNames: ['state'],
+      registers,
+    });
+    this.#deadLetters = new Counter({
+      name: 'signalbox_dead_letters_total',
+      help: 'Runs kept as dead letters by calls of this replica, by reason (max_attempts, max_age, failure, skipped).',
+      labelNames: ['reason'],
       registers,
     });
     this.#batches = new Histogram({
@@ -81,10 +88,12 @@ export class Metrics {
     this.#requests.observe({ route, method, status: String(status) }, seconds);
   }
 
-  /** `state`: of the claim, where the decision ended a grant. */
-  countDecision(code: string, state: unknown): void {
+  countDecision(code: string, body: Readonly<Record<string, unknown>> | null): void {
     this.#decisions.inc({ code });
+    const { state, reason, dead_letter: letter } = body ?? {};
     if ((code === 'released' || code === 'ended') && typeof state === 'string') this.#releases.inc({ state });
+    const diedOf = code === 'released' ? letter : state === 'dead' ? reason : undefined;
+    if (typeof diedOf === 'string') this.#deadLetters.inc({ reason: diedOf });
   }
 
   observeBatch(size: number): void {

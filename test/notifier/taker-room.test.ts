@@ -61,6 +61,15 @@ describe('a worker that waits', () => {
     expect(await other.wait(noTime)).toBe(false);
   });
 
+  it('passes the call on to whoever could take from that queue, whatever it waits for', async () => {
+    const room = new TakerRoom();
+    const first = room.enter({ prefix: 'a/' });
+    using second = room.enter({ prefix: '' });
+    room.call('a/q');
+    first[Symbol.dispose]();
+    expect(await second.wait(noTime)).toBe(true);
+  });
+
   it('whose client hung up passes the call on too', async () => {
     const room = new TakerRoom();
     const first = room.enter({ queue: 'q' });

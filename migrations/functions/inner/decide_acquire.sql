@@ -69,7 +69,8 @@ begin
       return next v_answer;
       return;
     end if;
-    if (select 1 from signalbox.dead_letters x where x.queue = v_queue and x.claim_id = p_claim_id) is not null then
+    if (select 1 from signalbox.dead_letters x where x.queue = v_queue and x.claim_id = p_claim_id) is not null
+      or (select 1 from signalbox.inbox b where b.claim_id = p_claim_id and b.queue = v_queue limit 1) is not null then
       v_answer.code := 'claim_id_reused';
       return next v_answer;
       return;

@@ -1,26 +1,38 @@
 -- All enqueues of a batch whose lines this transaction has locked in an earlier statement. What came through the inbox goes
--- into the line before them. Items whose line is not locked get no row here. Code known has a body if the run waits.
+-- into the line before them, some hundred rows at a time; where more is left there, these go behind it, into the inbox too.
+-- Items whose line is not locked get no row here. Code known has a body if the run waits in line or is delayed.
 create or replace function signalbox.decide_enqueues(p_items jsonb, p_lines signalbox.lines[])
 returns setof signalbox_v1.decision
 language plpgsql
 as $$
 declare
   v_items jsonb;
+  v_queues text[];
   v_queue text;
+  v_behind text[] := '{}';
   v_decision signalbox_v1.decision;
   v_known signalbox.delayed;
 begin
-  select jsonb_agg(o.value || jsonb_build_object('item', o.n - 1) order by o.n) into v_items
-    from jsonb_array_elements(p_items) with ordinality o(value, n)
+  select jsonb_agg(o.value || jsonb_build_object('item', o.n - 1) order by o.n),
+      array_agg(distinct (o.value ->> 'queue') collate "C")
+    into v_items, v_queues from jsonb_array_elements(p_items) with ordinality o(value, n)
     where o.value ->> 'op' = 'enqueue' and o.value ->> 'queue' in (select l.queue from unnest(p_lines) l);
   if v_items is null then
     return;
   end if;
-  for v_queue in
-    select distinct i.value ->> 'queue' collate "C" from jsonb_array_elements(v_items) i order by 1
-  loop
-    perform signalbox.move_inbox(v_queue, 1000);
+  foreach v_queue in array v_queues loop
+    if signalbox.move_inbox(v_queue) > 0 and exists (select 1 from signalbox.inbox b where b.queue = v_queue) then
+      v_behind := v_behind || v_queue;
+    end if;
   end loop;
+  if v_behind <> '{}' then
+    return query
+      select d.* from jsonb_array_elements(v_items) with ordinality i(value, n)
+      cross join lateral signalbox.enqueue_behind(i.value) d
+      where i.value ->> 'queue' = any(v_behind);
+    v_items := (select coalesce(jsonb_agg(i.value order by i.n), '[]')
+      from jsonb_array_elements(v_items) with ordinality i(value, n) where i.value ->> 'queue' <> all(v_behind));
+  end if;
   for v_decision in select * from signalbox.place_runs(v_items) loop
     if v_decision.code = 'known' then
       v_known := signalbox.find_queued(v_decision.queue, v_decision.claim_id);
@@ -32,9 +44,7 @@ begin
     end if;
     return next v_decision;
   end loop;
-  for v_queue in
-    select distinct i.value ->> 'queue' collate "C" from jsonb_array_elements(v_items) i order by 1
-  loop
+  foreach v_queue in array v_queues loop
     if signalbox.refresh_ready(v_queue) then
       return next (null, 'ready', v_queue, null, null)::signalbox_v1.decision;
     end if;

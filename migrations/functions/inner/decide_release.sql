@@ -3,7 +3,7 @@
 -- retry the claim goes back into the line at its old place, now or later; body.state says where it is.
 create or replace function signalbox.decide_release(
   p_line signalbox.lines, p_item integer, p_claim_id text, p_token bigint, p_outcome text, p_retry_after_ms bigint,
-  p_error text
+  p_error text, p_uncounted boolean, p_holder text
 ) returns signalbox_v1.decision
 language plpgsql
 as $$
@@ -13,22 +13,26 @@ declare
   v_claim signalbox.delayed;
   v_reason text;
 begin
-  if v_lease.state = 'held' and v_lease.fencing_token = p_token then
+  if v_lease.state = 'held' and v_lease.fencing_token = p_token and v_lease.holder <> coalesce(p_holder, v_lease.holder) then
+    return (p_item, 'token_mismatch', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
+  elsif v_lease.state = 'held' and v_lease.fencing_token = p_token then
     if p_outcome = 'retry' then
       select * into v_settings from signalbox.queues q where q.queue = p_line.queue;
-      v_lease := signalbox.put_back(p_line, v_lease, 'released',
+      v_lease := signalbox.put_back(p_line, v_lease, case when p_uncounted then 'untaken' else 'released' end,
         coalesce(p_retry_after_ms, signalbox.retry_delay_ms(v_settings, v_lease.attempt)), p_outcome, p_error);
       v_claim := signalbox.find_queued(p_line.queue, p_claim_id);
       return (p_item, 'released', p_line.queue, p_claim_id, jsonb_strip_nulls(jsonb_build_object(
         'state', case when v_claim.queue is null then v_lease.end_state
           when v_claim.due_at is null then 'waiting' else 'delayed' end,
+        'dead_letter', case when v_lease.end_state = 'dead' then v_lease.end_reason end,
         'due_at', signalbox.rfc3339(v_claim.due_at),
         'due_in_ms', case when v_claim.due_at is not null then
           signalbox.ms_until(v_claim.due_at, signalbox.clock()) end)))::signalbox_v1.decision;
     end if;
     v_lease := signalbox.end_lease(p_line, v_lease, 'released', 'released', p_outcome, p_error => p_error);
     return (p_item, 'released', p_line.queue, p_claim_id,
-      jsonb_build_object('state', 'released'))::signalbox_v1.decision;
+      jsonb_strip_nulls(jsonb_build_object('state', 'released', 'dead_letter',
+        case when v_lease.kind = 'run' and p_outcome = 'failure' then 'failure' end)))::signalbox_v1.decision;
   end if;
   v_reason := case when v_lease.state = 'free' and v_lease.fencing_token = p_token
     then signalbox.grant_end_reason(v_lease.end_state, v_lease.end_reason, v_lease.outcome)

@@ -49,6 +49,7 @@ begin
           and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
           and (select 1 from signalbox.dead_letters x
             where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null))
+        and (select 1 from signalbox.inbox b where b.claim_id = i.claim_id and b.queue = i.queue limit 1) is null
         and not exists (
         select 1 from signalbox.history h
         where h.queue = i.queue and h.claim_id = i.claim_id and h.final

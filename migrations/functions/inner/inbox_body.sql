@@ -7,7 +7,7 @@ declare
   v_run signalbox.delayed;
 begin
   select b.* into v_row from signalbox.inbox b
-    where b.queue = p_queue and b.claim_id = p_claim_id order by b.queue, b.id limit 1;
+    where b.claim_id = p_claim_id and b.queue = p_queue order by b.claim_id, b.queue, b.id limit 1;
   if not found then
     return null;
   end if;

@@ -6,6 +6,6 @@ begin
   return (signalbox.find_lease(p_line, p_claim_id)).state is not distinct from 'held'
     or (signalbox.find_queued(p_line.queue, p_claim_id)).queue is not null
     or (select 1 from signalbox.dead_letters x where x.queue = p_line.queue and x.claim_id = p_claim_id) is not null
-    or (select 1 from signalbox.inbox b where b.queue = p_line.queue and b.claim_id = p_claim_id limit 1) is not null
+    or (select 1 from signalbox.inbox b where b.claim_id = p_claim_id and b.queue = p_line.queue limit 1) is not null
     or signalbox.ended_claim_now(p_line, p_claim_id) is not null;
 end $$;

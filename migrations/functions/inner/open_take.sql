@@ -1,8 +1,13 @@
 -- Remembers a request to take by its id: new; repeated (this holder asked with this id before; what it was given then is
--- all it gets); closed (a further page of a request that was repeated meanwhile: nobody would learn of what it gave).
-create or replace function signalbox.open_take(p_holder text, p_request_id text, p_continues boolean) returns text
+-- all it gets); closed (a further page of a request that was repeated meanwhile: nobody would learn of what it gave);
+-- reused (the id was used for another queue or prefix, which this caller may have no business with).
+create or replace function signalbox.open_take(
+  p_holder text, p_request_id text, p_source text, p_continues boolean, p_may_give boolean
+) returns text
 language plpgsql
 as $$
+declare
+  v_source text;
 begin
   if p_request_id is null then
     return 'new';
@@ -12,7 +17,14 @@ begin
       where t.holder = p_holder and t.request_id = p_request_id and not t.closed for no key update;
     return case when found then 'new' else 'closed' end;
   end if;
-  insert into signalbox.takes (holder, request_id, taken_at) values (p_holder, p_request_id, signalbox.clock())
-    on conflict (holder, request_id) do nothing;
-  return case when found then 'new' else 'repeated' end;
+  if p_may_give then
+    insert into signalbox.takes (holder, request_id, source, taken_at)
+      values (p_holder, p_request_id, p_source, signalbox.clock())
+      on conflict (holder, request_id) do nothing;
+    if found then
+      return 'new';
+    end if;
+  end if;
+  select t.source into v_source from signalbox.takes t where t.holder = p_holder and t.request_id = p_request_id;
+  return case when not found then 'new' when v_source = p_source then 'repeated' else 'reused' end;
 end $$;

@@ -1,9 +1,10 @@
 -- Puts runs into their lines, or delays them, for a whole batch in one statement: [{"item", "queue", "claim_id",
--- "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts", "max_age_ms", "enqueued_at", "fresh"}].
+-- "payload" (its JSON text; or all
+-- payloads beside them, by item from 1), "priority", "labels", "delay_ms", "max_attempts", "max_age_ms", "enqueued_at", "fresh"}].
 -- The lines must be locked by an earlier statement. Codes: queued; known (the id is there, or remembered: nothing
 -- changes); queue_full. Seq is given here, under the lock, so the order of a line is the order in which runs got here,
 -- whatever committed when. The caller refreshes what is ready.
-create or replace function signalbox.place_runs(p_items jsonb) returns setof signalbox_v1.decision
+create or replace function signalbox.place_runs(p_items jsonb, p_payloads json[] default null) returns setof signalbox_v1.decision
 language plpgsql
 as $$
 declare
@@ -14,7 +15,8 @@ begin
     select x.*, coalesce(x.enqueued_at, v_now) as since,
       row_number() over (partition by x.queue collate "C", x.claim_id collate "C" order by x.item) as copy
     from jsonb_to_recordset(p_items) as x(item integer, queue text, claim_id text, payload text, priority integer,
-      labels jsonb, delay_ms bigint, max_attempts integer, max_age_ms bigint, enqueued_at timestamptz, fresh boolean)),
+      labels jsonb, delay_ms bigint, max_attempts integer, max_age_ms bigint, enqueued_at timestamptz, fresh boolean,
+      unbounded boolean)),
   -- Each item probes by itself (a scalar subquery, limit 1): as joins, planned on empty tables, these would read tables
   -- whole. And nothing below joins items to items: without hash joins that would be the square of their number.
   probed as materialized (
@@ -25,6 +27,8 @@ begin
         (select 1 from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) is null
         and (select 1 from signalbox.delayed d where d.claim_id = i.claim_id and d.queue = i.queue limit 1) is null
         and (select 1 from signalbox.dead_letters x where x.queue = i.queue and x.claim_id = i.claim_id limit 1) is null
+        and (p_payloads is not null
+          or (select 1 from signalbox.inbox b where b.claim_id = i.claim_id and b.queue = i.queue limit 1) is null)
         and (select 1 from signalbox.runs r where r.queue = i.queue and r.claim_id = i.claim_id limit 1) is null
         and (signalbox.find_lease(n.line, i.claim_id)).state is distinct from 'held'
         and (select 1 from signalbox.history h where h.queue = i.queue and h.claim_id = i.claim_id and h.final
@@ -38,7 +42,8 @@ begin
     from probed p),
   decided as materialized (
     select m.*, m.next_seq + m.nth - 1 as seq,
-      case when not m.is_new then 'known' when m.runs + m.nth > m.max_runs then 'queue_full' else 'queued' end as code
+      case when not m.is_new then 'known' when m.runs + m.nth > m.max_runs and m.unbounded is not true then 'queue_full'
+        else 'queued' end as code
     from numbered m),
   placed as (select d.* from decided d where d.code = 'queued'),
   in_line as (
@@ -54,7 +59,7 @@ begin
       from placed p where p.due_at is not null),
   carried as (
     insert into signalbox.runs (queue, claim_id, payload, max_attempts, max_age_ms, dead_after)
-      select p.queue, p.claim_id, p.payload::json, p.attempts_max, p.age_ms_max, p.since + signalbox.ms(p.age_ms_max)
+      select p.queue, p.claim_id, coalesce(p_payloads[p.item], p.payload::json), p.attempts_max, p.age_ms_max, p.since + signalbox.ms(p.age_ms_max)
       from placed p),
   counted as (
     update signalbox.lines l

@@ -1,6 +1,6 @@
 -- Ends a grant and puts its claim or run back at its old place: at once, or delayed. p_reason: released (the holder asked
--- for a retry), expired (its time ran out), untaken (nobody got the answer: the attempt does not count). A run that has
--- used up its attempts or its age is dead instead. Under the line's lock; the caller advances the line.
+-- for a retry), expired or max_hold (its time ran out), untaken (nobody began to work on it: the attempt does not count). A
+-- run that has used up its attempts or its age is dead instead. Under the line's lock; the caller advances the line.
 create or replace function signalbox.put_back(
   p_line signalbox.lines, p_lease signalbox.leases, p_reason text, p_delay_ms bigint default 0,
   p_outcome text default null, p_error text default null, p_lock_delay_ms integer default 0

@@ -16,7 +16,7 @@ begin
       count(*) filter (where x.op = 'release') over (partition by x.queue, x.claim_id) as releases
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text,
-        error text)),
+        error text, holder text)),
   -- Each item looks up its own row (lateral, limit), and the update goes by ctid: joined, a plan cached on small tables
   -- would read all leases when there are many. Sorted, because renewals lock lease rows by (queue, slot) too.
   found as materialized (
@@ -26,7 +26,7 @@ begin
     cross join lateral (
       select l.ctid as place, l.slot from signalbox.leases l
       where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
-        and (l.kind = 'claim' or i.outcome is distinct from 'failure')
+        and l.holder = coalesce(i.holder, l.holder) and (l.kind = 'claim' or i.outcome is distinct from 'failure')
       limit 1) s
     where i.op = 'release' and i.others = 0 and i.releases = 1 and i.outcome is distinct from 'retry'
     order by i.queue collate "C", s.slot, i.item),

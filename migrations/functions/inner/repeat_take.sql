@@ -16,5 +16,6 @@ begin
     cross join lateral (select signalbox.find_lease(n.line, c.claim_id) as lease) l
     cross join lateral (
       select r as run from signalbox.runs r where r.queue = c.queue and r.claim_id = c.claim_id limit 1) r
-    where (l.lease).state = 'held' and (l.lease).holder = p_holder and (l.lease).fencing_token = c.fencing_token;
+    where (l.lease).state = 'held' and (l.lease).holder = p_holder and (l.lease).fencing_token = c.fencing_token
+      and (l.lease).expires_at > signalbox.clock();
 end $$;

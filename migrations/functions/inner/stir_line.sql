@@ -8,7 +8,7 @@ declare
   v_line signalbox.lines;
 begin
   if p_is_stirred then
-    perform signalbox.move_inbox(p_queue, 1000);
+    perform signalbox.move_inbox(p_queue);
   end if;
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   -- In a wide queue with free places nobody needs to look for leases that ran out, but for a taker that finds nothing else.

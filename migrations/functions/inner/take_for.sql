@@ -13,7 +13,7 @@ declare
   v_bytes bigint := coalesce((p_request ->> 'bytes')::bigint, 4194304);
   v_max_ttl_ms integer;
   v_may_give boolean;
-  v_asked text := 'new';
+  v_asked text;
   v_lines record;
   v_name text;
   v_share integer;
@@ -34,13 +34,12 @@ begin
   -- request was made before: a repeat that finds nothing left to give finds what the first call took instead.
   v_may_give := signalbox.may_give(v_queue, v_prefix)
     or (select 1 from signalbox.lines n where n.queue = v_queue and n.runs > 0) is not null;
-  if v_may_give then
-    v_asked := signalbox.open_take(v_holder, v_request_id, v_continues);
-  elsif v_request_id is not null and not v_continues
-    and exists (select 1 from signalbox.takes t where t.holder = v_holder and t.request_id = v_request_id) then
-    v_asked := 'repeated';
-  end if;
-  if v_asked = 'repeated' then
+  v_asked := signalbox.open_take(v_holder, v_request_id, coalesce('=' || v_queue, '^' || v_prefix), v_continues,
+    v_may_give);
+  if v_asked = 'reused' then
+    return next (null, 'request_id_reused', coalesce(v_queue, ''), v_request_id, null)::signalbox_v1.decision;
+    return;
+  elsif v_asked = 'repeated' then
     return query select * from signalbox.repeat_take(v_holder, v_request_id);
   end if;
   if v_asked <> 'new' then

@@ -1,7 +1,8 @@
 -- The one deciding call: a batch of independent operations
 --   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms",
 --     "fresh"}
---   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error"}
+--   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error",
+--     "uncounted", "holder" (only where it is to be checked)}
 --   {"op": "return",  "queue", "claim_id", "fencing_token", "request_id"}, of a run that its taker never learnt of
 --   {"op": "enqueue", "queue", "claim_id", "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts",
 --     "max_age_ms", "fresh"}
@@ -92,7 +93,8 @@ begin
     from jsonb_array_elements(p_items) with ordinality o(value, n),
       jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
         mode text, labels jsonb, metadata jsonb, listen_ms integer, fresh boolean, fencing_token bigint, outcome text,
-        retry_after_ms bigint, error text, request_id text, reason text, actor text)
+        retry_after_ms bigint, error text, request_id text,
+        uncounted boolean, reason text, actor text)
     where o.n - 1 <> all(v_answered)
     order by x.queue collate "C", (x.op = 'acquire'), o.n
   loop
@@ -104,10 +106,6 @@ begin
       v_queue := v_operation.queue;
       v_line := null;
       select l.* into v_line from unnest(v_lines) l where l.queue = v_queue;
-      if v_line.queue is not null and v_operation.op in ('cancel', 'break') then
-        -- What is cancelled may be in the inbox still.
-        perform signalbox.move_inbox(v_queue, 1000);
-      end if;
     end if;
     if v_line.queue is null then
       return next signalbox.undecided(v_operation.item, v_operation.op, v_queue, v_operation.claim_id,
@@ -124,9 +122,14 @@ begin
         v_operation.labels, v_operation.metadata, coalesce(v_operation.listen_ms, 0),
         coalesce(v_operation.fresh, false));
     else
+      if v_operation.op in ('cancel', 'break') then
+        -- What is cancelled may be in the inbox still.
+        perform signalbox.move_inbox(v_queue, 1, v_operation.claim_id);
+      end if;
       v_decision := case v_operation.op
         when 'release' then signalbox.decide_release(v_line, v_operation.item, v_operation.claim_id,
-          v_operation.fencing_token, v_operation.outcome, v_operation.retry_after_ms, v_operation.error)
+          v_operation.fencing_token, v_operation.outcome, v_operation.retry_after_ms, v_operation.error,
+          coalesce(v_operation.uncounted, false), v_operation.holder)
         when 'return' then signalbox.decide_return(v_line, v_operation.item, v_operation.claim_id,
           v_operation.fencing_token, v_operation.request_id)
         when 'cancel' then signalbox.decide_cancel(v_line, v_operation.item, v_operation.claim_id)

@@ -22,7 +22,7 @@ begin
     return next (0, 'queue_not_found', p_queue, p_claim_id, null)::signalbox_v1.decision;
     return;
   end if;
-  perform signalbox.move_inbox(p_queue, 1000);
+  perform signalbox.move_inbox(p_queue, 1, p_claim_id);
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   v_run := signalbox.find_queued(p_queue, p_claim_id);
   if v_run.kind = 'run' and v_run.due_at is not null then

@@ -73,7 +73,7 @@ export function holderRoutes(
       },
     },
     async (request) => {
-      const { results } = await coordinator.releaseHeld(request.body.claims);
+      const { results } = await coordinator.releaseHeld(request.params.holder, request.body.claims);
       return { results: [...results] };
     },
   );
