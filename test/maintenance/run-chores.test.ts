@@ -272,12 +272,12 @@ test('one round removes 350 old dead letters, and an overtaken redrive saves its
 
 test('what takes gave is forgotten after an hour', async () => {
   const { database, round } = await setup();
-  await database.query(`insert into signalbox.takes (holder, request_id, taken_at)
-    select 'h', 'r' || n, signalbox.clock() from generate_series(1, 250) n`);
+  await database.query(`insert into signalbox.takes (holder, request_id, source, taken_at)
+    select 'h', 'r' || n, '=q', signalbox.clock() from generate_series(1, 250) n`);
   expect(await round('registers')).toEqual({ removed: 0 });
   await moveClock(database, 3_601_000);
   await database.query(
-    `insert into signalbox.takes (holder, request_id, taken_at) values ('h', 'new', signalbox.clock())`,
+    `insert into signalbox.takes (holder, request_id, source, taken_at) values ('h', 'new', '=q', signalbox.clock())`,
   );
   expect(await round('registers')).toEqual({ removed: 250 });
   expect(await rowsOf(database, 'select request_id from signalbox.takes')).toEqual([{ request_id: 'new' }]);
@@ -349,8 +349,8 @@ test('among 100,000 rows that are not their business sweeps and verbs of operato
   await database.query(`insert into signalbox.dead_letters (queue, claim_id, reason, holder, attempts, max_attempts,
       priority, seq, labels, metadata, enqueued_at, died_at, blocks)
     select 'q', 'd' || n, 'failure', '', 1, 5, 0, n, '{}', '{}', now(), now() - n * interval '1 ms', false from generate_series(1, 100000) n`);
-  await database.query(`insert into signalbox.takes (holder, request_id, taken_at)
-    select 'h', 'r' || n, now() - n * interval '1 ms' from generate_series(1, 100000) n`);
+  await database.query(`insert into signalbox.takes (holder, request_id, source, taken_at)
+    select 'h', 'r' || n, '=q', now() - n * interval '1 ms' from generate_series(1, 100000) n`);
   await database.query(`update signalbox.lines set delayed = 100000, dead = 100000,
     next_due_at = now() where queue = 'q'`);
   for (const call of sweeps) expect([call, (await pagesRead(client, call)) < 200]).toEqual([call, true]);

@@ -10,6 +10,7 @@ declare
   v_queues text[];
   v_queue text;
   v_behind text[] := '{}';
+  v_moved integer;
   v_decision signalbox_v1.decision;
   v_known signalbox.delayed;
 begin
@@ -21,7 +22,9 @@ begin
     return;
   end if;
   foreach v_queue in array v_queues loop
-    if signalbox.move_inbox(v_queue) > 0 and exists (select 1 from signalbox.inbox b where b.queue = v_queue) then
+    v_moved := signalbox.move_inbox(v_queue);
+    -- In a statement of its own, which sees what has left.
+    if v_moved > 0 and exists (select 1 from signalbox.inbox b where b.queue = v_queue) then
       v_behind := v_behind || v_queue;
     end if;
   end loop;

@@ -19,6 +19,10 @@ begin
     return;
   end if;
   v_letters := signalbox.letters_of(p_queue, p_claim_ids, p_max, v_died_by);
+  if exists (select 1 from signalbox.inbox b where b.queue = p_queue) then
+    -- What was enqueued from SQL under one of these ids met a dead letter: it is dropped, not a new run after this call.
+    perform signalbox.move_inbox(p_queue, 1, l.claim_id) from unnest(v_letters) l(claim_id);
+  end if;
   if p_verb = 'redrive' then
     return query
       select array_position(p_claim_ids, d.claim_id) - 1, d.code, d.queue, d.claim_id, d.body

@@ -211,6 +211,8 @@ test.each<[string, Partial<Record<keyof typeof good, unknown>>]>([
   ['1001 attempts', { attempts: 1001 }],
   ['an age below a second', { age: 999 }],
   ['an age of more than a year', { age: 31_536_000_001 }],
+  ['a delay as long as the age', { delay: 5000, age: 5000 }],
+  ['labels that are lists', { labels: '{"a": ["x"]}' }],
 ])('an enqueue by SQL refuses %s with 22023', async (_, bad) => {
   await using db = await freshDatabase();
   const value = { ...good, ...bad };
@@ -223,9 +225,10 @@ test('an enqueue by SQL takes every bound', async () => {
   await using db = await freshDatabase();
   const widest = { queue: 'a'.repeat(200), claim: '@:/-_.', payload: `"${'x'.repeat(262_142)}"`, priority: 1_000_000 };
   for (const value of [
-    { ...good, ...widest, delay: 31_536_000_000, attempts: 1000, age: 31_536_000_000 },
+    { ...good, ...widest, delay: 31_535_999_999, attempts: 1000, age: 31_536_000_000 },
+    { ...good, delay: 31_536_000_000, age: null },
     { ...good, priority: -1_000_000, payload: null, attempts: 1, age: 1000 },
   ])
     await db.query('select signalbox_v1.enqueue($1, $2, $3, $4, $5, $6, $7, $8)', Object.values(value));
-  expect(await rowsOf(db, 'select queue from signalbox.inbox')).toHaveLength(2);
+  expect(await rowsOf(db, 'select queue from signalbox.inbox')).toHaveLength(3);
 });

@@ -276,7 +276,7 @@ test('a failed run keeps its letter with its payload, and ended as released', as
   await queue.enqueue('a', { payload: '{ "n": 1.0 }' });
   const [token = 0] = await takeExactly(db, 'q', 'a');
   const { code, body } = await queue.release('a', token, { outcome: 'failure', error: 'two\nlines' });
-  expect([code, body]).toEqual(['released', { state: 'released' }]);
+  expect([code, body]).toEqual(['released', { state: 'released', dead_letter: 'failure' }]);
   expect(await queue.look('a')).toMatchObject({ code: 'ended', body: { state: 'released', outcome: 'failure' } });
   expect(
     await oneOf(db, 'select reason, outcome, error, attempts, payload::text as payload from signalbox.dead_letters'),

@@ -116,7 +116,7 @@ test.each(['a/', 'a'])('prefix %s finds its queues behind more than 256 ready on
   expect((await take(db, { prefix, max: 9 })).ids).toEqual([]);
 });
 
-test('one take serves at most 64 queues, says that there are more, and in the end every queue has been served', async () => {
+test('one take serves at most 48 queues, says that there are more, and in the end every queue has been served', async () => {
   await using db = await freshDatabase();
   const queues = numbers(150).map((index) => `q${index}`);
   await makeQueues(db, queues);
@@ -125,10 +125,11 @@ test('one take serves at most 64 queues, says that there are more, and in the en
     queues.map((queue) => enqueueItem(queue, 'x')),
   );
   const first = await take(db, { prefix: '', max: 1000 });
-  expect([first.ids.length, first.more]).toEqual([64, true]);
-  expect((await take(db, { prefix: '', max: 1000 })).ids).toHaveLength(64);
+  expect([first.ids.length, first.more]).toEqual([48, true]);
+  expect((await take(db, { prefix: '', max: 1000 })).ids).toHaveLength(48);
+  expect((await take(db, { prefix: '', max: 1000 })).ids).toHaveLength(48);
   const last = await take(db, { prefix: '', max: 1000 });
-  expect([last.ids.length, last.more]).toEqual([22, false]);
+  expect([last.ids.length, last.more]).toEqual([6, false]);
   await expectSoundQueues(db);
 });
 
