@@ -137,7 +137,7 @@ test('only the newest 20 grants are told', async () => {
 
 test('250 ids are redriven in calls of 100, those unknown are named once, in the order given', async () => {
   const { letters, told, q, database } = await setup();
-  await database.query(`select signalbox_v1.enqueue('q', 'r' || n) from generate_series(1, 240) n`);
+  await q.enqueueMany(Array.from({ length: 240 }, (_none, n) => `r${n + 1}`));
   await onQueue(database, 'q').configure({ concurrency_limit: null });
   await q.enqueue('last');
   for (const { claim_id: claimId, fencing_token: token } of await q.take(241)) await q.release(claimId, token, failed);
@@ -152,8 +152,8 @@ test('250 ids are redriven in calls of 100, those unknown are named once, in the
 });
 
 test('all means all that are there, also when they are many', async () => {
-  const { letters, q, database } = await setup({ concurrency_limit: null });
-  await database.query(`select signalbox_v1.enqueue('q', 'r' || n) from generate_series(1, 320) n`);
+  const { letters, q } = await setup({ concurrency_limit: null });
+  await q.enqueueMany(Array.from({ length: 320 }, (_none, n) => `r${n + 1}`));
   await q.enqueue('last');
   for (const { claim_id: claimId, fencing_token: token } of await q.take(321)) await q.release(claimId, token, failed);
   expect(await letters.redrive(name('q'), { all: true, actor })).toEqual({ redriven: 321, not_found: [] });
@@ -200,8 +200,8 @@ test('what stops lines is listed by queue, each with the first ten', async () =>
 });
 
 test('unblocking counts all pages, and the line goes', async () => {
-  const { database, letters, q, told } = await setup({ on_failure: 'stop', concurrency_limit: null });
-  await database.query(`select signalbox_v1.enqueue('q', 'r' || n) from generate_series(1, 230) n`);
+  const { letters, q, told } = await setup({ on_failure: 'stop', concurrency_limit: null });
+  await q.enqueueMany(Array.from({ length: 230 }, (_none, n) => `r${n + 1}`));
   await q.enqueue('behind');
   for (const { claim_id: claimId, fencing_token: token } of await q.take(230)) await q.release(claimId, token, failed);
   expect(await letters.unblock(name('q'), { actor, reason: 'known' })).toEqual({ unblocked: 230 });

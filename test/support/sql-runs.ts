@@ -54,6 +54,11 @@ export function onRuns(on: Connection, queue: string) {
     return rows.find((row) => row.item === 0);
   };
   return {
+    /** In one call, in this order. */
+    enqueueMany: async (claimIds: readonly string[]) => {
+      const items = claimIds.map((claim_id) => ({ op: 'enqueue', queue, claim_id }));
+      await decide(on, items, { wait: true });
+    },
     enqueue: async (claimId: string, options: EnqueueOptions = {}) =>
       (await decide(on, [{ op: 'enqueue', queue, claim_id: claimId, ...options }], { wait: true })).find(
         ({ item }) => item === 0,
