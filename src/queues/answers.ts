@@ -123,7 +123,7 @@ export function refusal(decision: Decision): Error {
     case 'not_retryable':
       return new SignalboxError('not_retryable', { detail: `${claim} is neither delayed nor dead.` });
     case 'not_blocking':
-      return new SignalboxError('not_blocking', { detail: `${claim} does not stop its line.` });
+      return new SignalboxError('not_blocking', { detail: `${claim} does not block its line.` });
     case 'queue_in_use':
       return new SignalboxError('queue_in_use', {
         detail: `Queue ${decision.queue} has ${Object.entries(body)

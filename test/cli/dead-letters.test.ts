@@ -156,7 +156,7 @@ describe('signalbox blocked', () => {
 
   it('exits with 1 and says why when a run stops nothing, or is not known', async () => {
     for (const [verb, id, why] of [
-      ['skip', 'c', 'does not stop its line'],
+      ['skip', 'c', 'does not block its line'],
       ['retry', 'c', 'is neither delayed nor dead'],
       ['retry', 'nobody', 'is not known'],
     ] as const) {
