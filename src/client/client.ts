@@ -88,18 +88,20 @@ export class SignalboxClient {
 
   /**
    * Gives the place back. A lease that is already over answers `released: false` with the reason. With outcome `retry` the
-   * claim is in line again, at its old place, after `retryAfterMs` (absent: the queue's backoff).
+   * claim is in line again, at its old place, after `retryAfterMs` (absent: the queue's backoff); `uncounted` says that the work
+   * was not begun, so that the attempt does not count.
    */
   async release(
     lease: LeaseKey,
     options: CallOptions & {
       readonly outcome?: Ending['outcome'];
       readonly retryAfterMs?: number | undefined;
+      readonly uncounted?: Ending['uncounted'];
       readonly error?: string | undefined;
     } = {},
   ): Promise<ReleaseAnswer> {
-    const { outcome, retryAfterMs, error, ...callOptions } = options;
-    const ending = { outcome, retry_after_ms: retryAfterMs, error } satisfies Ending;
+    const { outcome, retryAfterMs, uncounted, error, ...callOptions } = options;
+    const ending = { outcome, retry_after_ms: retryAfterMs, uncounted, error } satisfies Ending;
     return (await this.#onLease(lease, 'release', ending, callOptions)) as ReleaseAnswer;
   }
 
@@ -171,8 +173,8 @@ export class SignalboxClient {
     options?: CallOptions,
   ): Promise<ReleaseHeldAnswer['results']> {
     const claims = endings.map((ending) => {
-      const { outcome, retry_after_ms, error } = ending;
-      return { ...keyOf(ending), outcome, retry_after_ms, error };
+      const { outcome, retry_after_ms, uncounted, error } = ending;
+      return { ...keyOf(ending), outcome, retry_after_ms, uncounted, error };
     });
     const call = { method: 'POST', path: `${holderPath(holder)}/release`, body: { claims } } as const;
     return ((await this.#calls.send(call, options)) as ReleaseHeldAnswer).results;

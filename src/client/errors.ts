@@ -27,6 +27,19 @@ export class UnknownRefusalError extends Error {
 }
 
 /**
+ * Somebody cancelled a claim that is held: its holder is to stop soon and release it. The lease is as good as before until
+ * then.
+ */
+export class ReleaseRequestedError extends Error {
+  readonly reason = 'release_requested';
+
+  constructor() {
+    super('its release was asked for');
+    this.name = 'ReleaseRequestedError';
+  }
+}
+
+/**
  * The lease is over or about to be, before its holder gave it back. `reason` is the service's (`expired`, `broken`,
  * `max_hold`, …), or `no_renewal`: two thirds of the ttl passed without a successful renewal.
  */

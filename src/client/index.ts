@@ -9,7 +9,7 @@ export {
 } from './acquire-lease.ts';
 export { isTransient } from './answer.ts';
 export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
-export { LeaseLostError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
+export { LeaseLostError, ReleaseRequestedError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
 export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
 export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';

@@ -1,6 +1,6 @@
 import { type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
 import type { SignalboxClient } from './client.ts';
-import { LeaseLostError } from './errors.ts';
+import { ReleaseRequestedError } from './errors.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { Outcome } from './requests.ts';
 
@@ -24,7 +24,10 @@ export interface LeaseScope extends AsyncDisposable {
   readonly slot: number;
   readonly claimId: string;
   readonly holder: string;
-  /** Aborts at two thirds of the ttl without a renewal, when the lease is lost, and when its release is asked for. */
+  /**
+   * Aborts at two thirds of the ttl without a renewal and when the lease is lost (`LeaseLostError`), and when its release is
+   * asked for (`ReleaseRequestedError`).
+   */
   readonly signal: AbortSignal;
   readonly keeper: LeaseKeeper;
   /** Stops renewing and releases, once; disposing does the same with outcome `success`. A failure leaves it to expire. */
@@ -38,7 +41,7 @@ export async function openLease(client: SignalboxClient, options: AcquireLeaseOp
   const keeper = new LeaseKeeper(client, outcome);
   const { lease } = keeper;
   const asked = new AbortController();
-  keeper.on('release_requested', () => asked.abort(new LeaseLostError('release_requested')));
+  keeper.on('release_requested', () => asked.abort(new ReleaseRequestedError()));
   let released: Promise<void> | undefined;
   const release = (result: Outcome = 'success') =>
     (released ??= (async () => {

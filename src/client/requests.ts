@@ -42,10 +42,13 @@ export interface TakeRequest {
 /** What names one grant. */
 export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
 
-/** `retry_after_ms` goes with outcome `retry` only; without it the queue's backoff counts. */
+/** `retry_after_ms` and `uncounted` go with outcome `retry` only. */
 export interface Ending {
   readonly outcome?: Outcome | undefined;
+  /** Absent: the queue's backoff. */
   readonly retry_after_ms?: number | undefined;
+  /** The work was not begun: the attempt does not count, so a run never dies of it. */
+  readonly uncounted?: true | undefined;
   /** For people; up to 4000 characters. */
   readonly error?: string | undefined;
 }

@@ -8,7 +8,14 @@ import { isTransient } from './answer.ts';
 import { type EndedRun, type EndedState, Endings } from './worker/endings.ts';
 import { HeldRun } from './worker/held-run.ts';
 import { checkOptions, checkStopTimes, type StopOptions, type WorkerOptions } from './worker/options.ts';
-import { endingOfReturn, endingOfThrow, givenBack, type RunEnding, WorkerStoppingError } from './worker/outcomes.ts';
+import {
+  endingOfReturn,
+  endingOfStraggler,
+  endingOfThrow,
+  notBegun,
+  type RunEnding,
+  WorkerStoppingError,
+} from './worker/outcomes.ts';
 import { Renewals } from './worker/renewals.ts';
 import { Taker } from './worker/taker.ts';
 
@@ -27,7 +34,7 @@ export interface WorkerEvents {
   taken: [run: TakenRun];
   /** With outcome `success` or `cancelled`. */
   ended: [run: TakenRun, end: RunEnd];
-  /** Back in line. */
+  /** Back in line; `uncounted` if no handler had begun it. */
   retried: [run: TakenRun, end: RunEnd];
   /** A dead letter now: outcome `failure`, or a retry with no attempt left (`state` dead). */
   failed: [run: TakenRun, end: RunEnd];
@@ -49,10 +56,10 @@ export interface WorkerEvents {
  *      │                                      ▼
  *      └── given back: retry at once ◀── settling (signals aborted, handlers are waited for settleMs)
  *
- * It never holds a run that it does not work on, except for the moments of taking and reporting. A run whose lease is lost
- * is not reported any more, but its place is free only when its handler has ended. A handler that ignores its signal
- * cannot be ended: it keeps its place, and after `stop()` it may work on a run that somebody else has taken again. The
- * fencing token is what protects a resource from it.
+ * It never holds a run that it does not work on, except for the moments of taking and reporting: what comes too late for a
+ * handler to begin it is given back uncounted. A run whose lease is lost is not reported any more, but its place is free
+ * only when its handler has ended. A handler that ignores its signal cannot be ended: it keeps its place, and after
+ * `stop()` it may work on a run that somebody else has taken again. The fencing token is what protects a resource from it.
  */
 export class Worker implements Service {
   readonly name: string;
@@ -124,9 +131,10 @@ export class Worker implements Service {
   }
 
   /**
-   * No more takes; handlers go on for `graceMs`, then their signals abort and they are waited for `settleMs`; what is at
-   * work even then is given back, to be taken again at once. Resolves when everything is reported, or could not be for
-   * another `settleMs`. Throws a RangeError for a time that cannot be.
+   * No more takes, and what no handler has begun goes back at once, uncounted. Handlers go on for `graceMs`, then their
+   * signals abort and they are waited for `settleMs`; what is at work even then is given back, to be taken again at once.
+   * Resolves when everything is reported, or could not be for another `settleMs`. Throws a RangeError for a time that
+   * cannot be.
    */
   async stop(options: StopOptions = {}): Promise<void> {
     const graceMs = options.graceMs ?? this.#options.graceMs ?? 10_000;
@@ -159,7 +167,7 @@ export class Worker implements Service {
     await this.#untilIdle(this.#settling.signal);
     clearTimeout(settling);
     for (const held of this.#working) {
-      if (held.isOpen) this.#report(held, givenBack('the worker stopped before the handler did'));
+      if (held.isOpen) this.#report(held, endingOfStraggler(held.signal));
     }
     await this.#loop;
     await Promise.all([this.#renewals.settle(), this.#endings.settle(settleMs)]);
@@ -185,14 +193,11 @@ export class Worker implements Service {
     const isStopping = this.#taking?.signal.aborted !== false;
     // An answer that was long under way: its handler would be told to stop before it had begun.
     const isLate = this.#clock.monotonicMs() >= held.window.stopAtMs;
-    if (isStopping && !this.#mustTry(run)) this.#report(held, givenBack('the worker stopped'));
-    else if (isLate) this.#report(held, givenBack('most of the lease was over when its grant was known'));
+    // Cancelled before its grant was known; given back it would come again.
+    if (run.release_requested) this.#report(held, { outcome: 'cancelled' });
+    else if (isStopping) this.#report(held, notBegun('the worker stopped before a handler had begun'));
+    else if (isLate) this.#report(held, notBegun('most of the lease was over when its grant was known'));
     else void this.#work(held);
-  }
-
-  /** A run in its last attempt dies if it is given back: while there is grace it is worked on. */
-  #mustTry(run: TakenRun): boolean {
-    return run.attempt >= run.max_attempts && !this.#grace.signal.aborted;
   }
 
   async #work(held: HeldRun): Promise<void> {

@@ -3,6 +3,7 @@ import {
   acquireLease,
   campaign,
   LeaseLostError,
+  ReleaseRequestedError,
   NotAcquiredError,
   SignalboxClient,
   withLease,
@@ -98,6 +99,18 @@ describe('withLease', () => {
     const error = await work.catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(LeaseLostError);
     expect(error).toMatchObject({ reason: 'broken' });
+  });
+
+  it('aborts the signal of the work when the release is asked for: the lease is not lost by that', async () => {
+    const queue = anId('asked');
+    const work = withLease(client, { queue, ttlMs: 1000, claimId: 'mine' }, async ({ signal, keeper }) => {
+      await client.cancel(queue, 'mine');
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      expect(signal.reason).toBeInstanceOf(ReleaseRequestedError);
+      expect(keeper.lostReason).toBeUndefined();
+      return 'in order';
+    });
+    expect(await work).toBe('in order');
   });
 
   it('throws NotAcquiredError for a place that is not to be had', async () => {

@@ -57,13 +57,15 @@ describe('the client', () => {
     expect(at.service.asked[2]?.body).toEqual({ holder: 'h', queue: 'q', request_id: 'mine' });
   });
 
-  it('releases to be retried, with the time to wait and the error', async () => {
+  it('releases to be retried, with the time to wait and the error, or uncounted', async () => {
     await using at = await scripted(() => ({ status: 200, body: { released: true, state: 'delayed' } }));
     const answer = await at.client.release(lease, { outcome: 'retry', retryAfterMs: 1500, error: 'no luck' });
     expect(answer).toEqual({ released: true, state: 'delayed' });
-    expect(at.service.asked[0]?.body).toEqual({
-      ...{ fencing_token: 7, outcome: 'retry', retry_after_ms: 1500, error: 'no luck' },
-    });
+    await at.client.release(lease, { outcome: 'retry', uncounted: true });
+    expect(at.service.asked.map(({ body }) => body)).toEqual([
+      { fencing_token: 7, outcome: 'retry', retry_after_ms: 1500, error: 'no luck' },
+      { fencing_token: 7, outcome: 'retry', uncounted: true },
+    ]);
   });
 
   it('renews and releases many leases of a holder in one call, and names them by nothing but their keys', async () => {
@@ -74,12 +76,15 @@ describe('the client', () => {
     const key = { queue: 'a/b', claim_id: 'c', fencing_token: 7 };
     expect(await at.client.renewHeld('host:1:x y', [lease], { ttlMs: 5000 })).toEqual({ claims: [], lost: [] });
     await at.client.renewHeld('h');
-    const ending = { ...lease, outcome: 'retry', retry_after_ms: 0, error: 'no' } as const;
+    const ending = { ...lease, outcome: 'retry', retry_after_ms: 0, uncounted: true, error: 'no' } as const;
     expect(await at.client.releaseHeld('h', [ending])).toEqual([{ released: true }]);
     expect(at.service.asked.map(({ url, body }) => [url, body])).toEqual([
       ['/v1/holders/host%3A1%3Ax%20y/renew', { claims: [key], ttl_ms: 5000 }],
       ['/v1/holders/h/renew', {}],
-      ['/v1/holders/h/release', { claims: [{ ...key, outcome: 'retry', retry_after_ms: 0, error: 'no' }] }],
+      [
+        '/v1/holders/h/release',
+        { claims: [{ ...key, outcome: 'retry', retry_after_ms: 0, uncounted: true, error: 'no' }] },
+      ],
     ]);
   });
 

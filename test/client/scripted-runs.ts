@@ -12,6 +12,7 @@ interface LeaseName {
   readonly fencing_token: number;
   readonly outcome?: string;
   readonly retry_after_ms?: number;
+  readonly uncounted?: true;
   readonly error?: string;
 }
 
@@ -116,12 +117,21 @@ export class ScriptedRuns implements AsyncDisposable {
   #release({ body }: Asked): unknown {
     const results = (body?.['claims'] as LeaseName[]).map((ending) => {
       const { queue, claim_id, fencing_token } = ending;
+      const run = this.held.get(fencing_token);
       const reason = this.lost.get(claim_id) ?? (this.held.delete(fencing_token) ? undefined : 'released');
       if (reason !== undefined) return { queue, claim_id, released: false, reason };
       this.released.push(ending);
-      const state = ending.outcome !== 'retry' ? 'released' : ending.retry_after_ms === 0 ? 'waiting' : 'delayed';
-      return { queue, claim_id, released: true, state };
+      return { queue, claim_id, released: true, state: stateAfter(ending, run) };
     });
     return { results };
   }
+}
+
+function stateAfter(
+  { outcome, uncounted, retry_after_ms: delayMs }: LeaseName,
+  run: Record<string, unknown> = {},
+): string {
+  if (outcome !== 'retry') return 'released';
+  if (uncounted !== true && Number(run['attempt']) >= Number(run['max_attempts'])) return 'dead';
+  return delayMs === 0 ? 'waiting' : 'delayed';
 }

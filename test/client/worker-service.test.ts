@@ -4,7 +4,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
-import { ScriptedService } from './scripted-service.ts';
+import { type Asked, ScriptedService } from './scripted-service.ts';
 import { untilAborted } from './worker/a-worker.ts';
 
 let database: TestDatabase;
@@ -22,17 +22,41 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
+/** What the service itself answers. */
+async function relayed({ method, url, body }: Asked): Promise<{ readonly status: number; readonly body: string }> {
+  const answer = await fetch(`${app.url}${url}`, {
+    method,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return { status: answer.status, body: await answer.text() };
+}
+
 /** Hands every call on to the service, and loses every third answer. */
 function lossyRelay(): Promise<ScriptedService> {
-  return ScriptedService.start(async ({ method, url, body }, number) => {
-    const answer = await fetch(`${app.url}${url}`, {
-      method,
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-    const text = await answer.text();
-    return number % 3 === 1 ? 'hang up' : { status: answer.status, body: text };
+  return ScriptedService.start(async (asked, number) => {
+    const answer = await relayed(asked);
+    return number % 3 === 1 ? 'hang up' : answer;
   });
+}
+
+/** Hands every call on to the service, and keeps the answer of a take that got runs until its client has hung up. */
+async function slowRelay() {
+  const granted = Promise.withResolvers<unknown>();
+  const relay = await ScriptedService.start(async (asked) => {
+    const answer = await relayed(asked);
+    const isGrant = asked.url === '/v1/take' && !answer.body.includes('"claims":[]');
+    if (isGrant && Number(asked.body?.['wait_ms']) > 0) {
+      granted.resolve(answer);
+      if (!asked.gone.aborted) await new Promise((resolve) => asked.gone.addEventListener('abort', resolve));
+    }
+    return answer;
+  });
+  return {
+    url: relay.url,
+    granted: granted.promise,
+    [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
+  };
 }
 
 /** A started worker and what it told. */
@@ -174,6 +198,50 @@ describe('a worker on a real service', () => {
     ends.get('kept')?.();
     await at.has('kept success');
     expect(at.told).toHaveLength(3);
+    // Nothing went wrong with what somebody cancelled.
+    expect(await client.getClaim(queue, 'cancelled')).toMatchObject({ outcome: 'cancelled', error: null });
+  });
+
+  it('gives back what was granted while it stopped, in its last attempt even: the next worker has it as the first', async () => {
+    const queue = anId('late');
+    await client.configureQueue(queue, { concurrency_limit: 3 });
+    const names = ['a', 'b', 'c'];
+    for (const id of names) await client.enqueue(queue, { claim_id: id, max_attempts: 1 });
+    await using relay = await slowRelay();
+    const begun: string[] = [];
+    const handler = (run: { claim_id: string }, { attempt }: { attempt: number }) => {
+      begun.push(`${run.claim_id} ${attempt}`);
+    };
+    const first = await working({ client: new SignalboxClient({ url: relay.url }), queue, concurrency: 3, handler });
+    await relay.granted;
+    await first.worker.stop({ graceMs: 0 });
+    expect(begun).toEqual([]);
+    expect(first.told.sort()).toEqual(names.map((id) => `${id} waiting`));
+    await using second = await working({ queue, concurrency: 3, handler });
+    for (const id of names) await second.has(`${id} success`);
+    expect(begun.sort()).toEqual(names.map((id) => `${id} 1`));
+  });
+
+  it('loses and kills nothing, however its stop meets the arrival of runs', async () => {
+    const queue = anId('race');
+    await client.configureQueue(queue, { concurrency_limit: 100 });
+    const begun: string[] = [];
+    const handler = (run: { claim_id: string }, { attempt }: { attempt: number }) => {
+      begun.push(`${run.claim_id} ${attempt}`);
+    };
+    const names = Array.from({ length: 40 }, (_none, index) => `run-${index}`);
+    for (const [index, id] of names.entries()) {
+      const { worker } = await working({ queue, handler, settleMs: 5000 });
+      const enqueued = client.enqueue(queue, { claim_id: id, max_attempts: 1 });
+      await new Promise((resolve) => setTimeout(resolve, index % 20));
+      await Promise.all([enqueued, worker.stop({ graceMs: 0 })]);
+    }
+    await using last = await working({ queue, handler, concurrency: 40 });
+    await until(() => begun.length >= names.length, { what: 'all have begun' });
+    await last.worker.stop({ graceMs: 5000 });
+    expect(begun.sort()).toEqual(names.map((id) => `${id} 1`).sort());
+    expect((await client.listDeadLetters({ queue })).dead_letters).toEqual([]);
+    expect(await client.getQueue(queue)).toMatchObject({ held: 0, runs: 0, delayed: 0 });
   });
 
   it('gives its work to the others when it stops', async () => {

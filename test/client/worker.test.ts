@@ -102,6 +102,7 @@ describe('stopping a worker', () => {
     await at.worker.stop({ graceMs: 0, settleMs: 100 });
     expect(context.signal.reason).toMatchObject({ name: 'WorkerStoppingError' });
     expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0 }]);
+    expect(at.runs.released[0]).not.toHaveProperty('uncounted');
     expect(at.worker.running).toBe(1);
     await at.worker.start();
     await sleep(100);
@@ -109,6 +110,16 @@ describe('stopping a worker', () => {
     await at.desk.end('a');
     await at.told('taken b');
     expect(at.runs.released).toHaveLength(1);
+  });
+
+  it('ends what somebody cancelled, though its handler ignores that as well', async () => {
+    await using at = await aWorker(['a']);
+    const { context } = await at.desk.on('a');
+    at.runs.cancelled.add('a');
+    await until(() => context.signal.aborted, { what: 'it is told to stop' });
+    await at.worker.stop({ graceMs: 0, settleMs: 100 });
+    expect(at.runs.released.map(({ outcome }) => outcome)).toEqual(['cancelled']);
+    await at.desk.end('a');
   });
 
   it('shortens the grace when it is told again', async () => {
@@ -119,7 +130,7 @@ describe('stopping a worker', () => {
     expect(at.events).toEqual(['taken a', 'retried a', 'stopped']);
   });
 
-  it('finds what the take that it broke off had granted, and gives it back', async () => {
+  it('finds what the take that it broke off had granted, and gives it back uncounted', async () => {
     await using at = await aWorker([], { waitMs: 20_000 });
     await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
     at.runs.fault = (_call, number) => (number === 2 ? problem(503, 'not_ready') : undefined);
@@ -129,7 +140,7 @@ describe('stopping a worker', () => {
     await stopped;
     expect(at.runs.calls.take.map(({ body }) => body?.['wait_ms'])).toEqual([20_000, 0, 0]);
     expect(new Set(at.runs.calls.take.map(({ body }) => body?.['request_id'])).size).toBe(1);
-    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0 }]);
+    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
     expect(at.desk.atWork).toEqual([]);
     expect(at.runs.held.size).toBe(0);
   });
@@ -141,7 +152,9 @@ describe('stopping a worker', () => {
     await until(() => at.runs.held.size === 3, { what: 'three runs granted' });
     at.runs.fault = () => undefined;
     await at.worker.stop();
-    expect(at.runs.released).toMatchObject(['a', 'b', 'c'].map((id) => ({ claim_id: id, retry_after_ms: 0 })));
+    expect(at.runs.released).toMatchObject(
+      ['a', 'b', 'c'].map((id) => ({ claim_id: id, retry_after_ms: 0, uncounted: true })),
+    );
     expect(at.desk.atWork).toEqual([]);
   });
 
@@ -153,18 +166,31 @@ describe('stopping a worker', () => {
       return undefined;
     };
     await at.worker.stop();
-    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0 }]);
+    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
     expect(at.runs.waiting).toHaveLength(2);
   });
 
-  it('works within its grace on what it found, where giving it back would kill it', async () => {
-    await using at = await aWorker([], { waitMs: 20_000 });
-    await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
-    const stopped = at.worker.stop({ graceMs: 10_000 });
-    at.runs.put({ claim_id: 'a', attempt: 5 });
-    await at.desk.end('a');
-    await stopped;
-    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'success' }]);
+  it('kills no run that no handler has begun, also in its last attempt, with grace and without', async () => {
+    for (const graceMs of [0, 10_000]) {
+      await using at = await aWorker([], { waitMs: 20_000 });
+      await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
+      const stopped = at.worker.stop({ graceMs });
+      at.runs.put({ claim_id: 'a', attempt: 1, max_attempts: 1 });
+      await stopped;
+      expect(at.events).toEqual(['taken a', 'retried a', 'stopped']);
+      expect(at.runs.released).toMatchObject([{ claim_id: 'a', retry_after_ms: 0, uncounted: true }]);
+      expect(at.desk.atWork).toEqual([]);
+    }
+  });
+
+  it('counts the last attempt that a handler had begun', async () => {
+    await using at = await aWorker([], { handler: untilAborted });
+    at.runs.put({ claim_id: 'a', attempt: 1, max_attempts: 1 });
+    await at.told('taken a');
+    await at.worker.stop({ graceMs: 0 });
+    expect(at.events).toEqual(['taken a', 'failed a', 'stopped']);
+    expect(at.runs.released[0]).not.toHaveProperty('uncounted');
+    expect(at.runs.released).toMatchObject([{ error: 'the worker stopped before the handler was done' }]);
   });
 
   it('ends in a bounded time when the service is gone', async () => {

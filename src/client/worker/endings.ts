@@ -131,8 +131,8 @@ export class Endings {
 
 function bodyOf({ held, ending }: EndedRun): LeaseEnding {
   const { queue, claim_id, fencing_token } = held.run;
-  const { outcome, retryAfterMs, error } = ending;
-  return { queue, claim_id, fencing_token, outcome, retry_after_ms: retryAfterMs, error };
+  const { outcome, retryAfterMs, uncounted, error } = ending;
+  return { queue, claim_id, fencing_token, outcome, retry_after_ms: retryAfterMs, uncounted, error };
 }
 
 function isTransientCode(code: string): boolean {

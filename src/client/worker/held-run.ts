@@ -2,7 +2,7 @@ import type { RenewedLease } from '../../protocol/claims.ts';
 import type { TakenRun } from '../../protocol/runs.ts';
 import { jittered } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { LeaseLostError } from '../errors.ts';
+import { LeaseLostError, ReleaseRequestedError } from '../errors.ts';
 import { leaseWindow, type LeaseTimes, type LeaseWindow } from '../lease-window.ts';
 
 /**
@@ -35,7 +35,6 @@ export class HeldRun {
     this.#window = leaseWindow(sentAtMs, run, run.ttl_ms);
     this.renewAtMs = this.#window.endsAtMs - (run.ttl_ms * 2) / 3;
     this.#armDeadlines();
-    if (run.release_requested) this.#requestRelease();
   }
 
   /** Aborts when the run must stop: its lease is late or lost, its release was asked for, its worker stops. */
@@ -73,7 +72,7 @@ export class HeldRun {
       this.#renewedAtMs = sentAtMs;
       this.renewAtMs = sentAtMs + jittered(Math.min(lease.renew_after_ms, this.run.ttl_ms / 3), 0.05);
     }
-    if (lease.release_requested) this.#requestRelease();
+    if (lease.release_requested) this.#abort.abort(new ReleaseRequestedError());
   }
 
   lose(reason: string): void {
@@ -86,10 +85,6 @@ export class HeldRun {
   close(): void {
     this.#isOpen = false;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-  }
-
-  #requestRelease(): void {
-    this.#abort.abort(new LeaseLostError('release_requested'));
   }
 
   #armDeadlines(): void {

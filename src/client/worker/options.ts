@@ -6,8 +6,9 @@ import type { OutcomeRule } from './outcomes.ts';
 /** What a handler knows besides its run. */
 export interface RunContext {
   /**
-   * Aborts when the run must stop: its lease is lost or two thirds of its ttl passed without a renewal, somebody asked for
-   * its release, or the worker stops and the grace is over. `signal.reason` says which.
+   * Aborts when the run must stop. `signal.reason` says why: `LeaseLostError` (its lease is lost, or two thirds of its ttl
+   * passed without a renewal), `ReleaseRequestedError` (somebody cancelled it) or `WorkerStoppingError` (the worker stops,
+   * and the grace is over).
    */
   readonly signal: AbortSignal;
   /** 1 for the first grant of the run. */

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { withoutSecrets } from '../../protocol/access.ts';
 import { delayMsMax } from '../../protocol/claims.ts';
-import { LeaseLostError } from '../errors.ts';
+import { ReleaseRequestedError } from '../errors.ts';
 import type { Outcome } from '../requests.ts';
 
 /** Thrown or returned by a handler: the run comes again after `afterMs`, or without it after the queue's backoff. */
@@ -43,6 +43,8 @@ export interface OutcomeRule {
 export interface RunEnding {
   readonly outcome: Outcome;
   readonly retryAfterMs?: number | undefined;
+  /** No handler has begun it: the attempt does not count. */
+  readonly uncounted?: true | undefined;
   readonly error?: string | undefined;
 }
 
@@ -55,24 +57,36 @@ export function endingOfReturn(value: unknown, rules: readonly OutcomeRule[]): R
 /**
  * A handler that threw. If it did so because it was told to stop, that says how the run ends: `cancelled` if somebody asked
  * for its release, back at once if this worker stops. Otherwise the first rule that fits, then the two classes above, and
- * everything else is retried. Whatever no rule names counts as the answer to an abort that has been.
+ * everything else is retried. Whatever no rule names counts as the answer to an abort that has been; its text is kept only
+ * if it says more than that.
  */
 export function endingOfThrow(error: unknown, rules: readonly OutcomeRule[], signal: AbortSignal): RunEnding {
   const told = signal.aborted ? endingByAbort(signal.reason) : undefined;
-  if (told !== undefined && (isAbortOf(signal, error) || ruleFor(error, rules) === undefined)) {
-    return { ...told, error: errorText(error) };
-  }
+  if (told !== undefined && isAbortOf(signal, error)) return told;
+  if (told !== undefined && ruleFor(error, rules) === undefined) return { ...told, error: errorText(error) };
   return endingOfError(error, rules);
 }
 
-/** Back into the line at once, for another worker. */
-export function givenBack(reason: string): RunEnding {
-  return { outcome: 'retry', retryAfterMs: 0, error: reason };
+/** A handler that has not ended when its worker must. */
+export function endingOfStraggler(signal: AbortSignal): RunEnding {
+  return endingByAbort(signal.reason) ?? brokenOff;
 }
 
+/** Back into the line at once, as if it had not been taken. */
+export function notBegun(reason: string): RunEnding {
+  return { outcome: 'retry', retryAfterMs: 0, uncounted: true, error: reason };
+}
+
+/** Back into the line at once, for another worker; the attempt counts. */
+const brokenOff: RunEnding = {
+  outcome: 'retry',
+  retryAfterMs: 0,
+  error: 'the worker stopped before the handler was done',
+};
+
 function endingByAbort(reason: unknown): RunEnding | undefined {
-  if (reason instanceof WorkerStoppingError) return { outcome: 'retry', retryAfterMs: 0 };
-  if (reason instanceof LeaseLostError && reason.reason === 'release_requested') return { outcome: 'cancelled' };
+  if (reason instanceof WorkerStoppingError) return brokenOff;
+  if (reason instanceof ReleaseRequestedError) return { outcome: 'cancelled' };
   return undefined;
 }
 

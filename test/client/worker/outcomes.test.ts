@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { LeaseLostError, PermanentFailure, RetryLater, WorkerStoppingError } from '../../../src/client/index.ts';
+import {
+  LeaseLostError,
+  PermanentFailure,
+  ReleaseRequestedError,
+  RetryLater,
+  WorkerStoppingError,
+} from '../../../src/client/index.ts';
 import { ErrorText } from '../../../src/protocol/claims.ts';
 import { endingOfReturn, endingOfThrow, errorText } from '../../../src/client/worker/outcomes.ts';
 import { aWorker } from './a-worker.ts';
@@ -47,7 +53,7 @@ describe('the end of a run', () => {
   it('is what the abort asks for when the handler threw because of it, and what a rule says when it did not', () => {
     const aborted = (reason: Error) => AbortSignal.abort(reason);
     const stopping = aborted(new WorkerStoppingError());
-    const asked = aborted(new LeaseLostError('release_requested'));
+    const asked = aborted(new ReleaseRequestedError());
     const late = aborted(new LeaseLostError('no_renewal'));
     const abortError = new DOMException('aborted', 'AbortError');
     for (const error of [stopping.reason, abortError, new Error('its query was cancelled')]) {
@@ -61,6 +67,14 @@ describe('the end of a run', () => {
       expect(endingOfThrow(error, catchAll, asked)).toMatchObject({ outcome: 'cancelled' });
     }
     expect(endingOfThrow(new BadInputError('bad'), rules, asked)).toMatchObject({ outcome: 'failure' });
+    // What an abort has done by itself is no error of the handler; anything else may be.
+    for (const error of [asked.reason, abortError]) {
+      expect(endingOfThrow(error, rules, asked)).toEqual({ outcome: 'cancelled' });
+    }
+    for (const error of [stopping.reason, abortError]) {
+      expect(endingOfThrow(error, rules, stopping).error).toBe('the worker stopped before the handler was done');
+    }
+    expect(endingOfThrow(new Error('its query broke'), rules, asked).error).toMatch(/^Error: its query broke\n/);
     expect(endingOfThrow(late.reason, rules, late)).toMatchObject({ outcome: 'retry', retryAfterMs: undefined });
   });
 

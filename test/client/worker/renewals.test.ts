@@ -109,10 +109,15 @@ describe('renewing', () => {
     finished.runs.cancelled.add('b');
     const { context } = await finished.desk.on('b');
     await until(() => context.signal.aborted, { what: 'it is told to stop' });
-    expect(context.signal.reason).toMatchObject({ reason: 'release_requested' });
+    expect(context.signal.reason).toMatchObject({
+      name: 'ReleaseRequestedError',
+      reason: 'release_requested',
+      message: 'its release was asked for',
+    });
     await finished.desk.end('b');
     await Promise.all([thrown.told('ended a'), finished.told('ended b')]);
     expect(thrown.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'cancelled' }]);
+    expect(thrown.runs.released[0]).not.toHaveProperty('error');
     expect(finished.runs.released).toMatchObject([{ claim_id: 'b', outcome: 'success' }]);
   });
 });

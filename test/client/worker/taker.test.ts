@@ -95,6 +95,14 @@ describe('taking', () => {
     at.runs.put({ claim_id: 'a', ttl_remaining_ms: 300 });
     await at.told('taken a', 'retried a');
     expect(at.desk.atWork).toEqual([]);
-    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0 }]);
+    expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
+  });
+
+  it('begins no run that was cancelled before its grant was known', async () => {
+    await using at = await aWorker([]);
+    at.runs.put({ claim_id: 'a', release_requested: true });
+    await at.told('taken a', 'ended a');
+    expect(at.desk.atWork).toEqual([]);
+    expect(at.runs.released.map(({ outcome, error }) => [outcome, error])).toEqual([['cancelled', undefined]]);
   });
 });
