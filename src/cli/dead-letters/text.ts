@@ -31,7 +31,7 @@ export function deadLetterText(letter: DeadLetter): string {
       ['attempts', `${letter.attempts} of ${letter.max_attempts}`],
       ['holder', letter.holder === '' ? '-' : letter.holder],
       ['priority', `${letter.priority}`],
-      ['labels', labels.length === 0 ? '-' : printable(labels.join(', '))],
+      ['labels', labels.length === 0 ? '-' : printable(labels.join(', ')).replaceAll('\n', '?')],
       ['enqueued', letter.enqueued_at],
       ['died', letter.died_at],
       ['blocks', letter.blocks ? 'yes: those behind it wait' : 'no'],
