@@ -88,8 +88,8 @@ export class SignalboxClient {
 
   /**
    * Gives the place back. A lease that is already over answers `released: false` with the reason. With outcome `retry` the
-   * claim is in line again, at its old place, after `retryAfterMs` (absent: the queue's backoff); `uncounted` says that the work
-   * was not begun, so that the attempt does not count.
+   * claim is in line again, at its old place, after `retryAfterMs` (absent: the queue's backoff). `uncounted`: the work was
+   * not begun, so the attempt does not count.
    */
   async release(
     lease: LeaseKey,
