@@ -67,7 +67,7 @@ describe('a request becomes one call of its verb', () => {
         claims: [lease('q'), { ...lease('p'), outcome: 'retry', retry_after_ms: 0, error: 'a\nb' }],
       }),
       'releaseHeld',
-      [[lease('q'), { ...lease('p'), outcome: 'retry', retry_after_ms: 0, error: 'a\nb' }]],
+      ['h', [lease('q'), { ...lease('p'), outcome: 'retry', retry_after_ms: 0, error: 'a\nb' }]],
       200,
     ],
     [
