@@ -59,6 +59,31 @@ async function nextOf(db: TestDatabase): Promise<string[]> {
   return limit === 1 ? [] : ['c'];
 }
 
+test.each(['before the limit was 0', 'while the limit was 0'])(
+  'without a policy, a limit of 0 for a while keeps the order: b waits for a, retried %s',
+  async (when) => {
+    await using db = await freshDatabase();
+    await makeQueues(db, ['q']);
+    const queue = onQueue(db, 'q');
+    await decide(
+      db,
+      ['a', 'b'].map((id) => enqueueItem('q', id)),
+    );
+    const [token = 0] = await takeExactly(db, 'q', 'a');
+    if (when === 'before the limit was 0') await queue.release('a', token, later);
+    await queue.configure({ concurrency_limit: 0 });
+    if (when === 'while the limit was 0') await queue.release('a', token, later);
+    expect(await blockedBy(db)).toEqual(['a']);
+    await queue.configure({ concurrency_limit: 1 });
+    expect(await blockedBy(db)).toEqual(['a']);
+    expect((await queue.look('b')).body.waiting_for).toBe('blocked');
+    expect((await queue.take()).ids).toEqual([]);
+    await moveClock(db, 10_100);
+    await takeExactly(db, 'q', 'a');
+    await expectSoundQueues(db);
+  },
+);
+
 test('a run that is only enqueued for later keeps nobody waiting', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { on_failure: 'stop' });
