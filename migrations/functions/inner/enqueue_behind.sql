@@ -8,12 +8,18 @@ declare
   v_claim_id text := p_item ->> 'claim_id';
   v_line signalbox.lines;
   v_run signalbox.delayed;
+  v_max_runs integer;
   v_max_attempts integer := (p_item ->> 'max_attempts')::integer;
   v_delay_ms bigint := coalesce((p_item ->> 'delay_ms')::bigint, 0);
 begin
   select * into v_line from signalbox.lines n where n.queue = v_queue;
   if not coalesce((p_item ->> 'fresh')::boolean, false) and signalbox.knows(v_line, v_claim_id) then
     return ((p_item ->> 'item')::integer, 'known', v_queue, v_claim_id, null)::signalbox_v1.decision;
+  end if;
+  select q.max_runs into v_max_runs from signalbox.queues q where q.queue = v_queue;
+  if v_line.runs + v_line.delayed >= v_max_runs then
+    return ((p_item ->> 'item')::integer, 'queue_full', v_queue, v_claim_id,
+      jsonb_build_object('max_runs', v_max_runs))::signalbox_v1.decision;
   end if;
   v_run := (v_queue, v_claim_id, 'run', 0, coalesce((p_item ->> 'priority')::integer, 0), 'wait', '', 1000, 0,
     coalesce(p_item -> 'labels', '{}'), '{}', signalbox.clock(), 0,

@@ -26,5 +26,7 @@ begin
     end if;
   end if;
   select t.source into v_source from signalbox.takes t where t.holder = p_holder and t.request_id = p_request_id;
-  return case when not found then 'new' when v_source = p_source then 'repeated' else 'reused' end;
+  -- Not found after all: what it gave went back between these two statements, so it counts as never made.
+  return case when v_source = p_source then 'repeated' when v_source is not null then 'reused' when not p_may_give then 'new'
+    else signalbox.open_take(p_holder, p_request_id, p_source, false, true) end;
 end $$;
