@@ -35,7 +35,7 @@ create table signalbox.dead_letters (
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX dead_letters_age ON signalbox.dead_letters USING btree (died_at) WHERE (NOT blocks);
 CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, priority DESC, seq) WHERE blocks;
-CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at);
+CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at) WHERE (reason <> ''::text);
 
 create table signalbox.delayed (
   queue text collate "C" not null,
@@ -56,8 +56,8 @@ create table signalbox.delayed (
   constraint delayed_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX delayed_blocks ON signalbox.delayed USING btree (queue, priority DESC, seq) WHERE blocks;
-CREATE INDEX delayed_due ON signalbox.delayed USING btree (due_at);
-CREATE INDEX delayed_line ON signalbox.delayed USING btree (queue, due_at);
+CREATE INDEX delayed_due ON signalbox.delayed USING btree (due_at) WHERE (mode <> ''::text);
+CREATE INDEX delayed_line ON signalbox.delayed USING btree (queue, due_at) WHERE (kind <> ''::text);
 CREATE UNIQUE INDEX delayed_claim ON signalbox.delayed USING btree (claim_id, queue);
 
 create table signalbox.events (

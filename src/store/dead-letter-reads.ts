@@ -54,7 +54,7 @@ export async function readDeadLetters(
   const rows = await db.query<LetterRow & { found: string }>('read', {
     sql: `with found as materialized (
             select x.*, x.payload::text as payload_text from signalbox.dead_letters x
-            where x.queue between $1 and $2 and (x.queue, x.died_at, x.claim_id) > ($3, $4::timestamptz, $5)
+            where x.reason <> '' and x.queue between $1 and $2 and (x.queue, x.died_at, x.claim_id) > ($3, $4::timestamptz, $5)
             order by x.queue, x.died_at, x.claim_id limit $6::integer + 1),
           page as (
             select f.*, row_number() over w as nth, sum(octet_length(f.payload_text)) over w as bytes

@@ -12,6 +12,6 @@ begin
         select 1 from signalbox.dead_letters x where x.queue = p_queue and x.claim_id = i.claim_id limit 1) o);
   end if;
   return array(
-    select x.claim_id from signalbox.dead_letters x where x.queue = p_queue and x.died_at <= p_died_by
+    select x.claim_id from signalbox.dead_letters x where x.queue = p_queue and x.reason <> '' and x.died_at <= p_died_by
     order by x.queue, x.died_at limit p_max);
 end $$;

@@ -12,7 +12,7 @@ declare
 begin
   with due as (
     delete from signalbox.delayed d where d.ctid = any(array(
-      select e.ctid from signalbox.delayed e where e.queue = p_queue and e.due_at <= v_now
+      select e.ctid from signalbox.delayed e where e.queue = p_queue and e.kind <> '' and e.due_at <= v_now
       order by e.queue, e.due_at limit p_max))
     returning d.*),
   in_line as (
@@ -39,7 +39,7 @@ begin
   update signalbox.lines n
     set waiting = n.waiting + v_claims, runs = n.runs + v_runs, delayed = n.delayed - v_claims - v_runs,
         blockers = n.blockers - v_blockers,
-        next_due_at = (select d.due_at from signalbox.delayed d where d.queue = p_queue
+        next_due_at = (select d.due_at from signalbox.delayed d where d.queue = p_queue and d.kind <> ''
                        order by d.queue, d.due_at limit 1)
     where n.queue = p_queue returning n.blockers into v_left;
   if v_blockers > 0 and v_left = 0 then

@@ -20,6 +20,6 @@ begin
   end loop;
   return v_queues || array(
     select distinct d.queue from (
-      select e.queue from signalbox.delayed e where e.due_at <= v_now order by e.due_at limit 100) d
+      select e.queue from signalbox.delayed e where e.due_at <= v_now and e.mode <> '' order by e.due_at limit 100) d
     where starts_with(d.queue, p_prefix) and d.queue <> all(v_queues) limit p_max - cardinality(v_queues));
 end $$;

@@ -62,7 +62,7 @@ begin
       signalbox.ended_claim(p_queue, v_waiting.claim_id, v_memory_ms))::signalbox_v1.decision;
   end loop;
   for v_delayed in
-    select * from signalbox.delayed d where d.queue = p_queue order by d.queue, d.due_at limit v_left
+    select * from signalbox.delayed d where d.queue = p_queue and d.kind <> '' order by d.queue, d.due_at limit v_left
   loop
     perform signalbox.end_waiting(v_delayed, 'broken', 'broken', p_actor, 'queue_deleted');
     v_left := v_left - 1;

@@ -26,7 +26,7 @@ begin
   perform signalbox.require_term(p_leader, p_epoch);
   for v_found in
     select d.due_at, d.queue, d.claim_id from signalbox.delayed d
-    where d.due_at between p_after_at and v_now
+    where d.due_at between p_after_at and v_now and d.mode <> ''
       and (d.due_at, d.queue, d.claim_id) > (p_after_at, p_after_queue, p_after_claim)
     order by d.due_at, d.queue, d.claim_id limit p_max
   loop
