@@ -24,7 +24,7 @@ begin
   foreach v_queue in array v_queues loop
     v_moved := signalbox.move_inbox(v_queue);
     -- In a statement of its own, which sees what has left.
-    if v_moved > 0 and exists (select 1 from signalbox.inbox b where b.queue = v_queue) then
+    if v_moved > 0 and signalbox.has_inbox(v_queue) then
       v_behind := v_behind || v_queue;
     end if;
   end loop;

@@ -19,7 +19,7 @@ begin
     return;
   end if;
   v_letters := signalbox.letters_of(p_queue, p_claim_ids, p_max, v_died_by);
-  if exists (select 1 from signalbox.inbox b where b.queue = p_queue) then
+  if signalbox.has_inbox(p_queue) then
     -- What was enqueued from SQL under one of these ids met a dead letter: it is dropped, not a new run after this call.
     perform signalbox.move_inbox(p_queue, 1, l.claim_id) from unnest(v_letters) l(claim_id);
   end if;

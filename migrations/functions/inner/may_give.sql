@@ -13,7 +13,7 @@ begin
   return exists (
       select 1 from signalbox.ready_queues r where r.queue = p_queue)
     or exists (select 1 from signalbox.lines n where n.queue = p_queue and n.next_due_at <= signalbox.clock())
-    or exists (select 1 from signalbox.inbox b where b.queue = p_queue)
+    or signalbox.has_inbox(p_queue)
     or exists (
       select 1 from signalbox.leases l
       where l.queue = p_queue and l.state = 'held' and l.kind = 'run' and l.expires_at <= signalbox.clock());

@@ -91,7 +91,7 @@ begin
     if signalbox.settle_ready(v_name, v_name = any(v_served)) then
       v_more := true;
       return next (null, 'ready', v_name, null, null)::signalbox_v1.decision;
-    elsif v_name = any(v_served) and exists (select 1 from signalbox.inbox b where b.queue = v_name) then
+    elsif v_name = any(v_served) and signalbox.has_inbox(v_name) then
       -- What one call moves was all taken; the next one moves more.
       v_more := true;
     end if;

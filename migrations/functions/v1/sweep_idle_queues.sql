@@ -37,7 +37,7 @@ begin
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
       and not exists (select 1 from signalbox.waiting w where w.queue = q.queue)
-      and not exists (select 1 from signalbox.inbox b where b.queue = q.queue)
+      and not signalbox.has_inbox(q.queue)
     order by q.queue
   loop
     perform signalbox.remove_queue(v_queue);

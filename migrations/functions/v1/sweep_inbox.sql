@@ -48,7 +48,7 @@ begin
     v_moved := v_moved + v_rows;
     v_seen := case when v_moved >= p_max then v_queue else v_seen end;
     -- Only where something moved: where there is no room, going on would go on for ever.
-    v_more := v_more or (select 1 from signalbox.inbox b where b.queue = v_queue limit 1) is not null;
+    v_more := v_more or signalbox.has_inbox(v_queue);
     return next (null, 'moved', v_queue, null, jsonb_build_object('rows', v_rows))::signalbox_v1.decision;
     if signalbox.refresh_ready(v_queue) then
       return next (null, 'ready', v_queue, null, null)::signalbox_v1.decision;
