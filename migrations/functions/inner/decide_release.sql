@@ -13,9 +13,10 @@ declare
   v_claim signalbox.delayed;
   v_reason text;
 begin
-  if v_lease.state = 'held' and v_lease.fencing_token = p_token and v_lease.holder <> coalesce(p_holder, v_lease.holder) then
-    return (p_item, 'token_mismatch', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
-  elsif v_lease.state = 'held' and v_lease.fencing_token = p_token then
+  if v_lease.state = 'held' and v_lease.fencing_token = p_token then
+    if v_lease.holder <> p_holder then
+      return (p_item, 'token_mismatch', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
+    end if;
     if p_outcome = 'retry' then
       select * into v_settings from signalbox.queues q where q.queue = p_line.queue;
       v_lease := signalbox.put_back(p_line, v_lease, case when p_uncounted then 'untaken' else 'released' end,

@@ -3,11 +3,13 @@ create or replace function signalbox.find_queued(p_queue text, p_claim_id text) 
 language plpgsql stable
 as $$
 declare
-  v_claim signalbox.delayed;
+  v_waiting signalbox.waiting;
+  v_delayed signalbox.delayed;
 begin
-  select (signalbox.in_line(w)).* into v_claim from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_queue;
-  if not found then
-    select d.* into v_claim from signalbox.delayed d where d.claim_id = p_claim_id and d.queue = p_queue;
+  select w.* into v_waiting from signalbox.waiting w where w.claim_id = p_claim_id and w.queue = p_queue;
+  if found then
+    return signalbox.in_line(v_waiting);
   end if;
-  return v_claim;
+  select d.* into v_delayed from signalbox.delayed d where d.claim_id = p_claim_id and d.queue = p_queue;
+  return v_delayed;
 end $$;
