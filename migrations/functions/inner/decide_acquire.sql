@@ -131,8 +131,9 @@ begin
     and (p_line.concurrency_limit is null or v_slots.taken < p_line.concurrency_limit) then
     v_lease := signalbox.grant_slot(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token, true,
       v_settings.max_hold_ms);
-    v_answer.code := 'held';
-    v_answer.body := signalbox.lease_body(v_lease);
+    v_answer.code := 'granted';
+    v_answer.body := signalbox.grant_body(v_lease.slot, v_lease.fencing_token, v_lease.ttl_ms, v_lease.acquired_at,
+      v_lease.expires_at);
     return next v_answer;
     return;
   end if;

@@ -1,7 +1,7 @@
 -- All enqueues of a batch whose lines this transaction has locked in an earlier statement. What came through the inbox goes
 -- into the line before them, some hundred rows at a time; where more is left there, these go behind it, into the inbox too.
 -- Items whose line is not locked get no row here. Code known has a body if the run waits in line or is delayed.
-create or replace function signalbox.decide_enqueues(p_items jsonb, p_lines signalbox.lines[])
+create or replace function signalbox.decide_enqueues(p_items jsonb, p_locked text[])
 returns setof signalbox_v1.decision
 language plpgsql
 as $$
@@ -17,7 +17,7 @@ begin
   select jsonb_agg(o.value || jsonb_build_object('item', o.n - 1) order by o.n),
       array_agg(distinct (o.value ->> 'queue') collate "C")
     into v_items, v_queues from jsonb_array_elements(p_items) with ordinality o(value, n)
-    where o.value ->> 'op' = 'enqueue' and o.value ->> 'queue' in (select l.queue from unnest(p_lines) l);
+    where o.value ->> 'op' = 'enqueue' and o.value ->> 'queue' = any(p_locked);
   if v_items is null then
     return;
   end if;

@@ -1,6 +1,7 @@
 -- Marks the waiting claims among the acquires of a batch as heard, by their own holder only, and answers those whose
 -- line cannot move now. No line is locked: 5,000 waiters polling do not queue behind grants.
-create or replace function signalbox.hear_waiting(p_items jsonb) returns setof signalbox_v1.decision
+create or replace function signalbox.hear_waiting(p_operations signalbox.operation[])
+returns setof signalbox_v1.decision
 language plpgsql
 as $$
 begin
@@ -9,7 +10,7 @@ begin
   perform 1 from signalbox.heard h
     where h.ctid = any(array(
       select g.ctid
-      from jsonb_to_recordset(p_items) as x(op text, queue text, claim_id text, holder text, fresh boolean)
+      from unnest(p_operations) x
       cross join lateral (
         select w.queue, w.claim_id from signalbox.waiting w
         where w.claim_id = x.claim_id and w.queue = x.queue and w.holder = x.holder limit 1) w
@@ -21,18 +22,15 @@ begin
     return;
   end if;
   return query
-    with items as (
-      select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
-        jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, listen_ms integer, fresh boolean)
-      where x.op = 'acquire' and x.fresh is not true),
-    found as materialized (
-      select i.item, i.listen_ms, w.claim, g.ctid
-      from items i
+    with found as materialized (
+      select (i.ordinality - 1)::integer as item, i.listen_ms, w.claim, g.ctid
+      from unnest(p_operations) with ordinality i
       cross join lateral (
         select w as claim from signalbox.waiting w
         where w.claim_id = i.claim_id and w.queue = i.queue and w.holder = i.holder limit 1) w
       cross join lateral (
-        select h.ctid from signalbox.heard h where h.queue = i.queue and h.claim_id = i.claim_id limit 1) g),
+        select h.ctid from signalbox.heard h where h.queue = i.queue and h.claim_id = i.claim_id limit 1) g
+      where i.op = 'acquire' and i.fresh is not true),
     heard as (
       update signalbox.heard h
         set heard_at = signalbox.clock(),

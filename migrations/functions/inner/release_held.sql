@@ -1,35 +1,33 @@
 -- The usual release, for a whole batch in one statement: a held lease of a narrow queue whose line this transaction has
--- locked in an earlier statement, by claim and token. What does not fit (a retry, a failed run, a late or wrong token, a
--- claim released twice, a wide queue, a queue of which the batch also cancels or breaks a claim: endings keep their order)
--- gets no row here and is decided one by one. The caller advances the lines afterwards.
-create or replace function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
-returns setof signalbox_v1.decision
+-- locked in an earlier statement, by claim and token. p_apart: queues whose operations are decided one by one, wide ones
+-- among them; of every other queue the batch ends no claim in another way, and none twice. What does not fit (a retry, a
+-- failed run, a late or wrong token) gets no decision here and is decided one by one too. The caller advances the lines
+-- afterwards.
+create or replace function signalbox.release_held(p_operations signalbox.operation[], p_apart text[])
+returns signalbox_v1.decision[]
 language plpgsql
 as $$
 declare
   v_now timestamptz := signalbox.clock();
+  v_decisions signalbox_v1.decision[];
+  v_runs integer;
+  v_queues text[];
+  v_claim_ids text[];
+  v_holders text[];
+  v_slots integer[];
 begin
-  return query
-  with items as (
-    select (o.n - 1)::integer as item, x.*,
-      count(*) filter (where x.op not in ('acquire', 'release', 'enqueue')) over (partition by x.queue) as others,
-      count(*) filter (where x.op = 'release') over (partition by x.queue, x.claim_id) as releases
-    from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, fencing_token bigint, outcome text,
-        error text, holder text)),
   -- Each item looks up its own row (lateral, limit), and the update goes by ctid: joined, a plan cached on small tables
   -- would read all leases when there are many. Sorted, because renewals lock lease rows by (queue, slot) too.
-  found as materialized (
-    select i.item, i.claim_id, i.fencing_token, i.outcome, i.error, s.place
-    from items i
-    join unnest(p_lines) n on n.queue = i.queue and not n.wide
+  with found as materialized (
+    select (o.ordinality - 1)::integer as item, o.claim_id, o.fencing_token, o.outcome, o.error, s.place
+    from unnest(p_operations) with ordinality o
     cross join lateral (
       select l.ctid as place, l.slot from signalbox.leases l
-      where l.queue = i.queue and l.claim_id = i.claim_id and l.fencing_token = i.fencing_token and l.state = 'held'
-        and l.holder = coalesce(i.holder, l.holder) and (l.kind = 'claim' or i.outcome is distinct from 'failure')
+      where l.queue = o.queue and l.claim_id = o.claim_id and l.fencing_token = o.fencing_token and l.state = 'held'
+        and l.holder = coalesce(o.holder, l.holder) and (l.kind = 'claim' or o.outcome is distinct from 'failure')
       limit 1) s
-    where i.op = 'release' and i.others = 0 and i.releases = 1 and i.outcome is distinct from 'retry'
-    order by i.queue collate "C", s.slot, i.item),
+    where o.op = 'release' and o.outcome is distinct from 'retry' and o.queue <> all(p_apart)
+    order by o.queue, s.slot, o.ordinality),
   ended as (
     update signalbox.leases l set
         state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = f.outcome,
@@ -37,18 +35,6 @@ begin
       from found f
       where l.ctid = f.place and l.claim_id = f.claim_id and l.fencing_token = f.fencing_token and l.state = 'held'
       returning f.item, f.error, l.*),
-  -- What ends with a run. By ctid, looked up one by one, for the same reason.
-  forgotten as (
-    delete from signalbox.runs r where r.ctid = any(array(
-      select o.ctid from ended e cross join lateral (
-        select r.ctid from signalbox.runs r where r.queue = e.queue and r.claim_id = e.claim_id limit 1) o
-      where e.kind = 'run'))),
-  let_go as (
-    delete from signalbox.taken t where t.ctid = any(array(
-      select o.ctid from ended e cross join lateral (
-        select t.ctid from signalbox.taken t
-        where t.holder = e.holder and t.queue = e.queue and t.slot = e.slot limit 1) o
-      where e.kind = 'run'))),
   past as (
     insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
         mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, kind, attempt, error)
@@ -57,8 +43,19 @@ begin
       from ended e),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
-      select v_now, 'lease.released', e.queue, e.claim_id, jsonb_strip_nulls(jsonb_build_object('holder', e.holder,
-        'slot', e.slot, 'fencing_token', e.fencing_token, 'reason', 'released', 'outcome', e.outcome, 'error', e.error))
+      select v_now, 'lease.released', e.queue, e.claim_id,
+        case when e.outcome is null and e.error is null
+          then jsonb_build_object('holder', e.holder, 'slot', e.slot, 'fencing_token', e.fencing_token,
+            'reason', 'released')
+          else jsonb_strip_nulls(jsonb_build_object('holder', e.holder, 'slot', e.slot, 'fencing_token',
+            e.fencing_token, 'reason', 'released', 'outcome', e.outcome, 'error', e.error)) end
       from ended e)
-  select e.item, 'released', e.queue, e.claim_id, '{"state": "released"}'::jsonb from ended e;
+  select array_agg((e.item, 'released', e.queue, e.claim_id, '{"state": "released"}')::signalbox_v1.decision),
+      count(*) filter (where e.kind = 'run'), array_agg(e.queue), array_agg(e.claim_id), array_agg(e.holder),
+      array_agg(e.slot)
+    into v_decisions, v_runs, v_queues, v_claim_ids, v_holders, v_slots from ended e;
+  if v_runs > 0 then
+    perform signalbox.forget_runs(v_queues, v_claim_ids, v_holders, v_slots);
+  end if;
+  return coalesce(v_decisions, '{}');
 end $$;

@@ -9,7 +9,8 @@
 --   {"op": "cancel",  "queue", "claim_id"}
 --   {"op": "break",   "queue", "claim_id", "reason", "actor"}
 -- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and
--- (code ready) that a run of a queue may be taken. Within a queue endings come before acquires, each in the order given.
+-- (code ready) that a run of a queue may be taken. A new claim that got a place is `granted`: the body says what only the
+-- database knows of it (grant_body); one that had it already is `held`, with the whole lease. Within a queue endings come before acquires, each in the order given.
 -- A line that somebody else holds is skipped (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03
 -- for the whole call). A bad item is a code, never an exception.
 create or replace function signalbox_v1.decide(p_items jsonb, p_wait boolean default false)
@@ -23,80 +24,114 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
-  v_lines signalbox.lines[];
-  v_line signalbox.lines;
+  v_operations signalbox.operation[];
   v_operation record;
   v_queues text[];
-  v_queue text := null;
-  v_decision signalbox_v1.decision;
+  v_locked text[];
+  v_movable text[];       -- queues where a place that becomes free is for somebody
+  v_apart text[];         -- queues whose operations are decided one by one
+  v_is_crowded boolean;   -- a queue is named more than once
+  v_is_poll boolean;      -- an acquire may be about a claim that is known
+  v_has_acquires boolean;
+  v_has_releases boolean;
+  v_has_enqueues boolean;
   v_answered integer[] := '{}';
-  v_released text[] := '{}';
+  v_known integer[] := '{}';
+  v_decisions signalbox_v1.decision[];
+  v_decision signalbox_v1.decision;
+  v_queue text := null;
+  v_line signalbox.lines;
   v_must_advance boolean := false;
 begin
   perform signalbox.require_read_committed();
 
+  select array_agg(o), array_agg(distinct o.queue), count(distinct o.queue) < count(*),
+      bool_or(o.op = 'acquire' and o.fresh is not true), bool_or(o.op = 'acquire'), bool_or(o.op = 'release'),
+      bool_or(o.op = 'enqueue')
+    into v_operations, v_queues, v_is_crowded, v_is_poll, v_has_acquires, v_has_releases, v_has_enqueues
+    from jsonb_populate_recordset(null::signalbox.operation, p_items) o;
+
   -- A poll of a waiting claim is heard and answered without the line's lock, unless its line could move. (Not where
   -- lines are waited for: a heard row locked before a line is the wrong order.)
-  if not p_wait then
-    for v_decision in select * from signalbox.hear_waiting(p_items) loop
+  if v_is_poll and not p_wait then
+    for v_decision in select * from signalbox.hear_waiting(v_operations) loop
       v_answered := v_answered || v_decision.item;
       return next v_decision;
     end loop;
+    if v_answered <> '{}' then
+      v_queues := array(
+        select distinct o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered));
+    end if;
   end if;
-
-  v_queues := array(
-    select distinct o.value ->> 'queue' from jsonb_array_elements(p_items) with ordinality o(value, place)
-    where o.place - 1 <> all(v_answered));
 
   -- Lock in this statement, decide in later ones: they see what was committed before the locks were granted. An array
   -- (not a subquery) keeps the plan on the index, whatever the number of queues.
   if p_wait then
-    select array_agg(l.line) into v_lines from (
-      select n as line from signalbox.lines n where n.queue = any(v_queues)
-      order by n.queue for no key update of n) l;
-  else
-    select array_agg(l.line) into v_lines from (
-      select n as line from signalbox.lines n where n.queue = any(v_queues)
-      order by n.queue for no key update of n skip locked) l;
+    perform 1 from signalbox.lines n where n.queue = any(v_queues) order by n.queue for no key update of n;
+  end if;
+  select coalesce(array_agg(n.queue), '{}'),
+      coalesce(array_agg(n.queue) filter (
+        where n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock()), '{}'),
+      coalesce(array_agg(n.queue) filter (where n.wide or n.paused), '{}')
+    into v_locked, v_movable, v_apart
+    from (
+      select n.queue, n.wide, n.paused, n.waiting, n.runs, n.next_due_at
+      from signalbox.lines n where n.queue = any(v_queues)
+      order by n.queue for no key update of n skip locked) n;
+  if cardinality(v_locked) < cardinality(v_queues) then
+    v_apart := v_apart || array(select q.queue from unnest(v_queues) q(queue) where q.queue <> all(v_locked));
   end if;
 
   -- The usual cases first, each for the whole batch in one statement; what they leave is decided one by one below.
-  for v_decision in select * from signalbox.release_held(p_items, v_lines) loop
-    v_answered := v_answered || v_decision.item;
-    v_released := v_released || v_decision.queue;
-    return next v_decision;
-  end loop;
-  for v_queue in
-    select n.queue from signalbox.lines n
-    where n.queue = any(v_released) and (n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock())
-    order by n.queue
-  loop
-    return query select * from signalbox.advance_line(v_queue);
-  end loop;
-  v_queue := null;
-  for v_decision in select * from signalbox.grant_free(p_items, v_lines, v_answered) loop
-    v_answered := v_answered || v_decision.item;
-    return next v_decision;
-  end loop;
-  for v_decision in select * from signalbox.decide_enqueues(p_items, v_lines) loop
-    if v_decision.item is not null then
-      v_answered := v_answered || v_decision.item;
+  if v_has_releases then
+    if v_is_crowded then
+      -- Endings keep their order, and a claim that is released twice is released once.
+      v_apart := v_apart || array(
+        select o.queue from unnest(v_operations) o where o.op not in ('acquire', 'release', 'enqueue')
+        union
+        select o.queue from unnest(v_operations) o where o.op = 'release'
+        group by o.queue, o.claim_id having count(*) > 1);
     end if;
-    return next v_decision;
-  end loop;
-  if cardinality(v_answered) = jsonb_array_length(p_items) then
+    v_decisions := signalbox.release_held(v_operations, v_apart);
+    return query select * from unnest(v_decisions);
+    v_answered := v_answered || array(select d.item from unnest(v_decisions) d);
+    if v_movable <> '{}' then
+      for v_queue in select distinct d.queue collate "C" from unnest(v_decisions) d where d.queue = any(v_movable) order by 1 loop
+        return query select * from signalbox.advance_line(v_queue);
+      end loop;
+      v_queue := null;
+    end if;
+  end if;
+  if v_has_acquires then
+    if v_is_crowded then
+      v_apart := v_apart || array(
+        select o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered)
+        group by o.queue having count(*) > 1);
+    end if;
+    if v_is_poll then
+      v_known := signalbox.known_claims(v_operations);
+    end if;
+    v_decisions := signalbox.grant_free(v_operations, v_answered || v_known, v_apart);
+    return query select * from unnest(v_decisions);
+    v_answered := v_answered || array(select d.item from unnest(v_decisions) d);
+  end if;
+  if v_has_enqueues then
+    for v_decision in select * from signalbox.decide_enqueues(p_items, v_locked) loop
+      if v_decision.item is not null then
+        v_answered := v_answered || v_decision.item;
+      end if;
+      return next v_decision;
+    end loop;
+  end if;
+  if cardinality(v_answered) = cardinality(v_operations) then
     return;
   end if;
 
   for v_operation in
-    select (o.n - 1)::integer as item, x.*
-    from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(op text, queue text, claim_id text, holder text, priority integer, ttl_ms integer,
-        mode text, labels jsonb, metadata jsonb, listen_ms integer, fresh boolean, fencing_token bigint, outcome text,
-        retry_after_ms bigint, error text, request_id text,
-        uncounted boolean, reason text, actor text)
-    where o.n - 1 <> all(v_answered)
-    order by x.queue collate "C", (x.op = 'acquire'), o.n
+    select (o.ordinality - 1)::integer as item, o.*
+    from unnest(v_operations) with ordinality o
+    where o.ordinality - 1 <> all(v_answered)
+    order by o.queue, (o.op = 'acquire'), o.ordinality
   loop
     if v_queue is distinct from v_operation.queue then
       if v_must_advance then
@@ -105,7 +140,9 @@ begin
       end if;
       v_queue := v_operation.queue;
       v_line := null;
-      select l.* into v_line from unnest(v_lines) l where l.queue = v_queue;
+      if v_queue = any(v_locked) then
+        select * into v_line from signalbox.lines n where n.queue = v_queue;
+      end if;
     end if;
     if v_line.queue is null then
       return next signalbox.undecided(v_operation.item, v_operation.op, v_queue, v_operation.claim_id,

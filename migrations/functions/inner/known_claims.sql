@@ -1,0 +1,26 @@
+-- Which acquires of a batch ask for a claim that its queue knows from elsewhere than a lease: delayed, a run, a dead
+-- letter, in the inbox, or ended not long ago. Call it with the lines locked by an earlier statement.
+create or replace function signalbox.known_claims(p_operations signalbox.operation[]) returns integer[]
+language plpgsql stable
+as $$
+begin
+  return array(
+    select (o.ordinality - 1)::integer
+    from unnest(p_operations) with ordinality o
+    cross join lateral (
+      select n.runs + n.delayed + n.dead as elsewhere from signalbox.lines n where n.queue = o.queue limit 1) n
+    cross join lateral (
+      select q.claim_memory_ms from signalbox.queues q where q.queue = o.queue limit 1) q
+    where o.op = 'acquire' and o.fresh is not true
+      -- Looked for only where there are any.
+      and (n.elsewhere > 0 and (
+          (select 1 from signalbox.delayed d where d.claim_id = o.claim_id and d.queue = o.queue limit 1) is not null
+          or (select 1 from signalbox.runs r where r.queue = o.queue and r.claim_id = o.claim_id limit 1) is not null
+          or (select 1 from signalbox.dead_letters x
+            where x.queue = o.queue and x.claim_id = o.claim_id limit 1) is not null)
+        or (select 1 from signalbox.inbox b where b.claim_id = o.claim_id and b.queue = o.queue limit 1) is not null
+        or exists (
+          select 1 from signalbox.history h
+          where h.queue = o.queue and h.claim_id = o.claim_id and h.final
+            and h.ended_at > signalbox.clock() - signalbox.ms(q.claim_memory_ms))));
+end $$;
