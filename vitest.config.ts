@@ -40,9 +40,16 @@ const sameOnAnyServer = [
   'test/store/connections.test.ts',
 ];
 
+/**
+ * For two cores. A test waits for a timer, a process or the server for about half of its time, so three at once fill them. Where
+ * many start processes of their own with leases of a second or two, three at once might stall one for longer than that.
+ */
+const workers = { withProcesses: 2, without: 3 };
+
 /** The same tests on another server; `tool` is what the machine must have for it. */
 function project(
   name: string,
+  maxWorkers: number,
   include: string[],
   exclude: string[],
   tool?: { isThere: boolean; name: string },
@@ -53,7 +60,8 @@ function project(
     process.stderr.write(`${message}\n`);
     return [];
   }
-  return [{ test: { name, include, exclude, globalSetup: `test/support/setup/${name}.ts` } }];
+  const globalSetup = `test/support/setup/${name}.ts`;
+  return [{ test: { name, include, exclude, globalSetup, maxWorkers, sequence: { groupOrder: maxWorkers } } }];
 }
 
 /** Scenarios before the rest of their project: they are the longest, and one that starts last would run alone. */
@@ -70,19 +78,22 @@ class ScenariosFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     pool: 'forks',
-    // For two cores: a test waits for a timer, a process or the server for about half of its time.
-    maxWorkers: 3,
     sequence: { sequencer: ScenariosFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ['default'],
     projects: [
-      ...project('postgres-18', ['test/**/*.test.ts'], ['test/demo/**', 'test/bench/**', aboutPooler]),
-      ...project('postgres-15', everywhere(databaseTests), [...sameOnAnyServer, aboutPooler], {
+      ...project(
+        'postgres-18',
+        workers.withProcesses,
+        ['test/**/*.test.ts'],
+        ['test/demo/**', 'test/bench/**', aboutPooler],
+      ),
+      ...project('postgres-15', workers.without, everywhere(databaseTests), [...sameOnAnyServer, aboutPooler], {
         isThere: existsSync('/usr/lib/postgresql/15/bin/postgres'),
         name: 'postgresql-15 (Debian)',
       }),
-      ...project('pgbouncer', pooledTests, [], {
+      ...project('pgbouncer', workers.without, pooledTests, [], {
         isThere: findPgBouncer() !== undefined,
         name: 'pgbouncer',
       }),
