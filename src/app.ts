@@ -259,6 +259,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
       drainTimeoutMs: settings.shutdownGraceMs,
     },
     observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
+    observeBatched: (op, status, count) => metrics.countBatched(op, status, count),
   });
   const door = new Door({ http, settings, rooms: [room, takers], health });
   const register = new ReplicaRegister({

@@ -8,16 +8,28 @@ export async function readAnswer(response: Response): Promise<unknown> {
   const { status } = response;
   const body = parsed(await response.text());
   if (status < 300 && body !== undefined) return body;
+  throw refusalOf(status, body, response.headers.get('retry-after'));
+}
+
+/** What a call that was not answered well is thrown as. */
+export type CallError = SignalboxError | ServiceUnreachableError | UnknownRefusalError;
+
+/** The error that a problem document is thrown as, or, in a batch, stands for. */
+export function refusalOf(
+  status: number,
+  body: Readonly<Record<string, unknown>> | undefined,
+  retryAfterHeader: string | null = null,
+): CallError {
   if (typeof body?.['code'] !== 'string') {
-    throw new ServiceUnreachableError(`what answers (${status}) is not Signalbox`, { status });
+    return new ServiceUnreachableError(`what answers (${status}) is not Signalbox`, { status });
   }
   const detail = typeof body['detail'] === 'string' ? body['detail'] : body['code'];
   if (!isErrorCode(body['code'])) {
-    if (status >= 500) throw new ServiceUnreachableError(detail, { status });
-    throw new UnknownRefusalError(detail, { status, code: body['code'] });
+    if (status >= 500) return new ServiceUnreachableError(detail, { status });
+    return new UnknownRefusalError(detail, { status, code: body['code'] });
   }
-  const retryAfterMs = retryAfter(body['retry_after_ms'], response.headers.get('retry-after'));
-  throw new SignalboxError(body['code'], {
+  const retryAfterMs = retryAfter(body['retry_after_ms'], retryAfterHeader);
+  return new SignalboxError(body['code'], {
     detail,
     extra: Object.fromEntries(Object.entries(body).filter(([name]) => !fixedMembers.has(name))),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

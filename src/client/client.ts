@@ -11,10 +11,12 @@ import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
+import { type BatchResults, sendBatch } from './batch.ts';
 import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
 import { claimPath, holderPath, queuePath, withQuery } from './paths.ts';
 import type {
   AcquireRequest,
+  BatchOperation,
   DeadLettersRequest,
   Ending,
   EnqueueRequest,
@@ -178,6 +180,17 @@ export class SignalboxClient {
     });
     const call = { method: 'POST', path: `${holderPath(holder)}/release`, body: { claims } } as const;
     return ((await this.#calls.send(call, options)) as ReleaseHeldAnswer).results;
+  }
+
+  /**
+   * Up to 1000 operations in one call, each done and answered by itself: the results are in the same order and never thrown.
+   * Those that met a transient failure are sent again, as any call is. Thrown is what concerns the whole call.
+   */
+  async batch<const Operations extends readonly BatchOperation[]>(
+    operations: Operations,
+    options: CallOptions = {},
+  ): Promise<BatchResults<Operations>> {
+    return (await sendBatch(this.#calls, operations, options)) as BatchResults<Operations>;
   }
 
   /** One page of dead letters, by queue and then by the time they died: of one queue, of a prefix, or of all. */

@@ -72,14 +72,19 @@ export class HttpCalls {
   async exchange(call: HttpCall, options: CallOptions = {}): Promise<GoodAnswer> {
     // Before anything is sent: what JSON cannot write is the caller's mistake, no failure of the service.
     const text = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const once = () => this.#attempt(call, text, options);
+    return call.isIdempotent === false ? once() : this.repeat(once, options);
+  }
+
+  /** Does `once` until it does not throw, again with backoff as long as what it throws is transient and attempts are left. */
+  async repeat<T>(once: () => Promise<T>, options: CallOptions): Promise<T> {
     const retry = { ...this.#options.retry, ...options.retry };
-    const attempts = call.isIdempotent === false ? 1 : retry.attempts;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#attempt(call, text, options);
+        return await once();
       } catch (error) {
         options.signal?.throwIfAborted();
-        if (!isTransient(error) || attempt + 1 >= attempts) throw error;
+        if (!isTransient(error) || attempt + 1 >= retry.attempts) throw error;
         const asked = 'retryAfterMs' in error ? (error.retryAfterMs ?? 0) : 0;
         await new Pause().wait(Math.max(asked, backoffMs(attempt, retry)), options.signal ?? neverAborted);
         options.signal?.throwIfAborted();

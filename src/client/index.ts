@@ -8,6 +8,7 @@ export {
   withdrawClaim,
 } from './acquire-lease.ts';
 export { isTransient } from './answer.ts';
+export type { BatchResult, BatchResults } from './batch.ts';
 export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
 export { LeaseLostError, ReleaseRequestedError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
@@ -16,11 +17,13 @@ export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease
 export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';
 export type {
   AcquireRequest,
+  BatchOperation,
   DeadLettersRequest,
   Ending,
   EnqueueRequest,
   LeaseEnding,
   LeaseKey,
+  LeaseName,
   Mode,
   OperatorRequest,
   Outcome,

@@ -42,6 +42,13 @@ export interface TakeRequest {
 /** What names one grant. */
 export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
 
+/** The same in plain words. */
+export interface LeaseName {
+  readonly queue: string;
+  readonly claim_id: string;
+  readonly fencing_token: number;
+}
+
 /** `retry_after_ms` and `uncounted` go with outcome `retry` only. */
 export interface Ending {
   readonly outcome?: Outcome | undefined;
@@ -53,6 +60,21 @@ export interface Ending {
   readonly error?: string | undefined;
 }
 export type LeaseEnding = LeaseKey & Ending;
+
+/** One operation of a batch: the call it stands for, what it is about, and what that call takes, without `wait_ms`. */
+export type BatchOperation =
+  | ({ readonly op: 'acquire'; readonly queue: string } & Omit<AcquireRequest, 'wait_ms'>)
+  | { readonly op: 'get' | 'cancel'; readonly queue: string; readonly claim_id: string }
+  | ({ readonly op: 'renew'; readonly ttl_ms?: number | undefined } & LeaseName)
+  | ({ readonly op: 'release' } & LeaseName & Ending)
+  | {
+      readonly op: 'break';
+      readonly queue: string;
+      readonly claim_id: string;
+      readonly reason: string;
+      readonly actor: string;
+    }
+  | ({ readonly op: 'enqueue'; readonly queue: string } & EnqueueRequest);
 
 /** Which dead letters of a queue, and who acts. */
 export type DeadLettersRequest =

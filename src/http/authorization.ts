@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { type Caller, type Gatekeeper, includesScope } from '../protocol/access.ts';
 import { SignalboxError } from '../protocol/errors.ts';
+import type { Needs } from './operation.ts';
 
 /** Names under which clients of other services put a token into the URL, where every proxy on the way writes it down. */
 const tokenParameters = ['token', 'access_token'];
@@ -44,20 +45,33 @@ export function authorise(request: FastifyRequest, gatekeeper: Gatekeeper): Call
   const caller = gatekeeper.identify(authorizationOf(request));
   // A route that does not say what it needs cannot be registered; should one be there all the same, nobody may call it.
   if (needs === undefined) throw new SignalboxError('forbidden');
-  if (!includesScope(caller.scope, needs.scope))
-    throw new SignalboxError('forbidden', {
-      detail: `This call needs a token of scope ${needs.scope}; this one has scope ${caller.scope}.`,
+  const refusal = refusalOf(caller, needs, (request.params as { queue?: string }).queue);
+  if (refusal !== undefined) throw refusal;
+  return caller;
+}
+
+/**
+ * Why the caller may not make a call that needs this and is about this queue; undefined = they may. Of an operation of a
+ * batch it is asked before anything else of the operation is looked at, as of a call before its body is read.
+ */
+export function refusalOf(
+  { scope, queuePrefix }: Caller,
+  needs: Exclude<Needs, 'nothing'>,
+  queue: string | undefined,
+): SignalboxError | undefined {
+  if (!includesScope(scope, needs.scope))
+    return new SignalboxError('forbidden', {
+      detail: `This call needs a token of scope ${needs.scope}; this one has scope ${scope}.`,
       extra: { required_scope: needs.scope },
     });
-  if (caller.queuePrefix === '' || needs.queues === 'listed' || typeof needs.queues === 'object') return caller;
+  if (queuePrefix === '' || needs.queues === 'listed' || needs.queues === 'each') return undefined;
   if (needs.queues === 'all')
-    throw new SignalboxError('forbidden', {
-      detail: `This call is about all queues; this token is only for those whose names begin with ${caller.queuePrefix}`,
-      extra: { queue_prefix: caller.queuePrefix },
+    return new SignalboxError('forbidden', {
+      detail: `This call is about all queues; this token is only for those whose names begin with ${queuePrefix}`,
+      extra: { queue_prefix: queuePrefix },
     });
-  const { queue } = request.params as { queue?: string };
-  if (queue?.startsWith(caller.queuePrefix) !== true) throw onlyFor(caller.queuePrefix);
-  return caller;
+  if (needs.queues !== 'named') return undefined;
+  return queue?.startsWith(queuePrefix) === true ? undefined : onlyFor(queuePrefix);
 }
 
 /**

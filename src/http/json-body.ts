@@ -42,7 +42,7 @@ function invalidJson(detail: string): SignalboxError {
 
 /**
  * Makes `app` read JSON bodies and nothing else (415 for the rest). Refused with 400 `invalid_json`: bytes that are not
- * UTF-8, bad JSON, `__proto__` and `constructor.prototype`, nesting deeper than 32, and an object that names a field
+ * UTF-8, bad JSON, `__proto__` and `constructor.prototype`, nesting deeper than 32 (a batch: 34), and an object that names a field
  * twice, since which of two fencing tokens counts must not depend on the parser. An empty body counts as none; a body
  * for a route that takes none is 400 `invalid_request`.
  */
@@ -59,7 +59,8 @@ export function readJsonBodies(app: FastifyInstance): void {
     if (!isUtf8(bytes)) throw invalidJson('The body is not UTF-8.');
     const text = withoutMark(bytes.toString('utf8'));
     const { fields, depth } = outline(text);
-    if (depth > depthMax) throw invalidJson(`The body nests deeper than ${depthMax}.`);
+    const depthAllowed = depthMax + (request.routeOptions.config.operation?.nestsDeeper ?? 0);
+    if (depth > depthAllowed) throw invalidJson(`The body nests deeper than ${depthAllowed}.`);
     void parse(request, text, (error, value: unknown) => {
       if (request.routeOptions.config.operation?.keepsBodyText === true) request.bodyText = text;
       const isAmbiguous = error === null && countFields(value) !== fields;

@@ -27,6 +27,8 @@ export const bodyBytesAtLeast = {
   enqueue: payloadBytesMax + 65_536,
   /** 1000 leases with the longest names, or 1000 endings with 500 bytes each of what went wrong. */
   leases: 1_048_576,
+  /** As much as an answer of payloads: 1000 enqueues of 4 KiB, or 15 of the largest. */
+  batch: 4_194_304,
   /** 1000 claim ids of 200 characters. */
   claimIds: 262_144,
 } as const;
@@ -41,7 +43,7 @@ export const defaultHttpLimits: HttpLimits = {
   connectionsMax: 10_000,
   // A long-poll is silent for 60 s; half as much again before we call a connection dead.
   connectionTimeoutMs: 90_000,
-  // The largest body in 30 s, 1 MiB, is slower than any client worth a socket.
+  // The largest body in 30 s, 4 MiB, is slower than any client worth a socket.
   requestTimeoutMs: 30_000,
   headersTimeoutMs: 10_000,
   // Longer than the 60 s most load balancers keep a connection, so that they close first and never meet a reset.

@@ -1,10 +1,12 @@
 import { z } from 'zod';
+import * as batch from '../protocol/batch.ts';
 import * as claims from '../protocol/claims.ts';
 import * as deadLetters from '../protocol/dead-letters.ts';
 import { type ErrorCode, errorCatalogue } from '../protocol/errors.ts';
 import { OrchestratorView } from '../protocol/orchestrator.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import * as runs from '../protocol/runs.ts';
+import { batchErrors } from './batch-operations.ts';
 import type { Operation } from './operation.ts';
 import { ProblemDocument, problemMediaType } from './problem.ts';
 
@@ -34,7 +36,11 @@ const everyCall = [
 ] as const;
 const everyBody = ['invalid_json', 'body_too_large', 'unsupported_media_type'] as const;
 
-const bodies = {
+function componentOf(op: batch.BatchOp): string {
+  return `${op.charAt(0).toUpperCase()}${op.slice(1)}Operation`;
+}
+
+const bodies: Record<string, z.ZodType> = {
   AcquireBody: claims.AcquireBody,
   RenewBody: claims.RenewBody,
   ReleaseBody: claims.ReleaseBody,
@@ -46,6 +52,10 @@ const bodies = {
   OperatorBody: runs.OperatorBody,
   DeadLettersBody: deadLetters.DeadLettersBody,
   QueueSettingsChange,
+  BatchBody: batch.BatchBody,
+  ...Object.fromEntries(
+    Object.entries(batch.batchOperations).map(([op, schema]) => [componentOf(op as batch.BatchOp), schema]),
+  ),
 };
 const answers = {
   HeldClaim: claims.HeldClaim,
@@ -63,11 +73,44 @@ const answers = {
   QueuePage,
   TokenCheck,
   OrchestratorView,
+  BatchAnswer: batch.BatchAnswer,
   ProblemDocument,
 };
 const names = new Map<z.ZodType, string>(
   [...Object.entries(bodies), ...Object.entries(answers)].map(([name, schema]) => [schema, name]),
 );
+
+function componentRef(name: string): string {
+  return `#/components/schemas/${name}`;
+}
+
+/** What our schemas leave open because it depends on more than they see: the parts of a batch. */
+const opened = new Map<z.core.$ZodType, () => Json>([
+  [
+    batch.BatchElement,
+    () => {
+      const refs = (Object.keys(batch.batchOperations) as batch.BatchOp[]).map(
+        (op) => [op, componentRef(componentOf(op))] as const,
+      );
+      return {
+        oneOf: refs.map(([, $ref]) => ({ $ref })),
+        discriminator: { propertyName: 'op', mapping: Object.fromEntries(refs) },
+      };
+    },
+  ],
+  [
+    batch.BatchElementAnswer,
+    () => ({
+      description: 'The body of the single call, or its problem document.',
+      anyOf: [
+        ...['HeldClaim', 'WaitingClaim', 'EndedClaim', 'RenewedLease', 'ReleaseAnswer', 'QueuedRun'].map((name) => ({
+          $ref: componentRef(name),
+        })),
+        { $ref: componentRef('ProblemDocument'), properties: { code: { enum: batchErrors } } },
+      ],
+    }),
+  ],
+]);
 
 const everyCallWithToken = ['unauthenticated', 'forbidden', 'not_ready', 'database_unavailable'] as const;
 
@@ -83,6 +126,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const json: Json = z.toJSONSchema(schema, {
     io,
     override: ({ zodSchema, jsonSchema: node }) => {
+      Object.assign(node, opened.get(zodSchema)?.());
       const def = zodSchema._zod.def;
       const isOpen = def.type === 'object' && (def as z.core.$ZodObjectDef).catchall === undefined;
       if (io === 'output' && isOpen) delete node.additionalProperties;
@@ -105,7 +149,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
 function reference(schema: z.ZodType, io: 'input' | 'output'): Json {
   const inner = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType) : schema;
   const name = names.get(inner);
-  if (name !== undefined) return { $ref: `#/components/schemas/${name}` };
+  if (name !== undefined) return { $ref: componentRef(name) };
   if (inner instanceof z.ZodUnion) return { oneOf: inner.options.map((option) => reference(option as z.ZodType, io)) };
   return jsonSchema(inner, io);
 }

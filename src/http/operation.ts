@@ -31,16 +31,18 @@ export function namedInBody<Body extends z.ZodType>(
 /**
  * What a caller must show. `queues`: `named` = the queue in the path must begin with the token's prefix; `listed` = the
  * answer shows only such queues; `all` = it is about all of them, so the token must have no prefix; `namedInBody(…)` =
- * every name in the body must begin with the token's prefix.
+ * every name in the body must begin with the token's prefix; `each` = the body holds calls, and each of them is refused by
+ * itself, by its own needs.
  */
-export type Needs = 'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' | NamesInBody };
+export type Needs =
+  'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' | 'each' | NamesInBody };
 
 /** What is to be known about a route beyond its schemas. A route without one cannot be registered. */
 export interface Operation {
   /** One of our verbs; the operationId. */
   readonly id: string;
   readonly summary: string;
-  readonly tag: 'claims' | 'runs' | 'queues' | 'orchestrator' | 'service';
+  readonly tag: 'claims' | 'runs' | 'batch' | 'queues' | 'orchestrator' | 'service';
   readonly needs: Needs;
   /** Codes this call may answer with, apart from those of every call and of every call with a body. */
   readonly errors: readonly ErrorCode[];
@@ -48,12 +50,24 @@ export interface Operation {
   readonly bodyIsOptional?: boolean;
   /** The handler needs the source text of the body, in `request.bodyText`. */
   readonly keepsBodyText?: boolean;
+  /** How much deeper its body may nest than others, since it holds whole bodies of others. */
+  readonly nestsDeeper?: number;
   /** The call honours If-Match. */
   readonly ifMatch?: boolean;
   /** Answers with text of this type in place of JSON. */
   readonly textMediaType?: string;
   /** Is answered also while the server drains. */
   readonly whileDraining?: boolean;
+}
+
+/** What became of the operations of one batch. */
+export interface BatchSummary {
+  readonly operations: number;
+  readonly failed: number;
+  /** The highest status of a single operation. */
+  readonly worstStatus: number;
+  /** The queues of those that need scope admin and were not refused for want of it. */
+  readonly administered: readonly string[];
 }
 
 /** What any call that reaches the database may meet. */
@@ -86,6 +100,8 @@ declare module 'fastify' {
     isSummarised: boolean;
     /** The JSON text `body` was made from, for operations that keep it. */
     bodyText: string | undefined;
+    /** What became of the operations of a batch, for the log; undefined for calls that are none. */
+    batched: BatchSummary | undefined;
     /** Who calls; undefined for calls that need no token, and until that is decided. */
     caller: Caller | undefined;
   }

@@ -38,6 +38,14 @@ export function problemOf(error: SignalboxError): Record<string, unknown> {
   return { ...fixed, ...error.extra, ...retry, ...fixed };
 }
 
+/** The same as an object, without what looks like a token: one sent in the wrong place, as a name or a field, is not echoed. */
+export function problemWithoutSecrets(error: SignalboxError): Record<string, unknown> {
+  const problem = problemOf(error);
+  const text = JSON.stringify(problem);
+  const shown = withoutSecrets(text);
+  return shown === text ? problem : (JSON.parse(shown) as Record<string, unknown>);
+}
+
 /** Retry-After knows whole seconds only; less than one would invite an immediate retry. */
 export function retryAfterSeconds(retryAfterMs: number): number {
   return Math.max(1, Math.ceil(retryAfterMs / 1000));

@@ -16,8 +16,9 @@ import type { HttpLimits } from './limits.ts';
 import { type DocumentedRoute, openApiDocument } from './openapi.ts';
 import type { HttpApp, Operation } from './operation.ts';
 import { fixedHeaders, sendProblem, toSignalboxError } from './problem.ts';
-import { type ObserveRequest, requestSummary } from './request-log.ts';
+import { type ObserveBatched, type ObserveRequest, requestSummary } from './request-log.ts';
 import { validatorCompiler } from './request-validation.ts';
+import { batchRoutes } from './routes/batch.ts';
 import { blockedQueueRoutes } from './routes/blocked-queues.ts';
 import { claimRoutes } from './routes/claims.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
@@ -39,6 +40,8 @@ export interface HttpServerOptions {
   readonly limits: HttpLimits;
   /** Told about every finished request. */
   readonly observe?: ObserveRequest;
+  /** Told about the operations of every batch. */
+  readonly observeBatched?: ObserveBatched;
 }
 
 export type HttpServer = HttpApp & {
@@ -103,6 +106,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   app.decorateRequest('problemCode', undefined);
   app.decorateRequest('isSummarised', false);
   app.decorateRequest('bodyText', undefined);
+  app.decorateRequest('batched', undefined);
   app.decorateRequest('caller', undefined);
   app.setValidatorCompiler(validatorCompiler);
   // Checking answers against their schema costs 7 µs a claim, JSON.stringify 1.4 (measured); our own rows need no
@@ -171,6 +175,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   claimRoutes(app, { coordinator: options.coordinator, longPolls });
   runRoutes(app, { coordinator: options.coordinator, longPolls, limits });
   holderRoutes(app, { coordinator: options.coordinator, longPolls, limits });
+  batchRoutes(app, options);
   deadLetterRoutes(app, { coordinator: options.coordinator, limits });
   blockedQueueRoutes(app, options);
   queueRoutes(app, options);

@@ -102,7 +102,8 @@ export class Claims {
   }
 
   async renew(queue: QueueName, claimId: ClaimId, body: RenewBody, context: CallContext): Promise<RenewedLease> {
-    const arrival = await this.#options.renewals.submit({ queue, claim_id: claimId, ...body });
+    const { fencing_token, ttl_ms } = body;
+    const arrival = await this.#options.renewals.submit({ queue, claim_id: claimId, fencing_token, ttl_ms });
     if (arrival.decision.code !== 'renewed') throw refusal(arrival.decision);
     return renewedLease(arrival, context.receivedAtMs);
   }

@@ -15,6 +15,7 @@ export interface Gauges {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Histogram<'method' | 'route' | 'status'>;
+  readonly #batched: Counter<'op' | 'status'>;
   readonly #decisions: Counter<'code'>;
   readonly #releases: Counter<'state'>;
   readonly #deadLetters: Counter<'reason'>;
@@ -31,6 +32,12 @@ export class Metrics {
       help: 'Time from the arrival of a request to its answer, waits included.',
       labelNames: ['method', 'route', 'status'],
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 60],
+      registers,
+    });
+    this.#batched = new Counter({
+      name: 'signalbox_batched_operations_total',
+      help: 'Operations that came in calls of /v1/batch, by op and by the status each was answered with.',
+      labelNames: ['op', 'status'],
       registers,
     });
     this.#decisions = new Counter({
@@ -86,6 +93,10 @@ export class Metrics {
 
   observeRequest(route: string, method: string, status: number, seconds: number): void {
     this.#requests.observe({ route, method, status: String(status) }, seconds);
+  }
+
+  countBatched(op: string, status: number, count: number): void {
+    this.#batched.inc({ op, status: String(status) }, count);
   }
 
   countDecision(code: string, body: Readonly<Record<string, unknown>> | null): void {

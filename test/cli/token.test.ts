@@ -16,13 +16,19 @@ interface Run {
   readonly stderr: string;
 }
 
+const fewVariables = {
+  PATH: process.env['PATH'],
+  HOME: tmpdir(),
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+};
+
 /** Runs the program to its end. */
 function signalbox(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [program, ...args],
-      { env: { PATH: process.env['PATH'], HOME: tmpdir(), ...env }, timeout: 60_000 },
+      { env: { ...fewVariables, ...env }, timeout: 60_000 },
       (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
       },

@@ -26,7 +26,8 @@ const untilExpired = ({ queue, slot, fencing_token }: LeaseKey & { slot: number 
     { what: 'the lease runs out' },
   );
 
-describe('renew', () => {
+// Each on a queue of its own; many wait a second for the end of a lease.
+describe.concurrent('renew', () => {
   it('answers 200 with the new deadline', async () => {
     const lease = await client.hold(anId('q'), { ttl_ms: 10_000 });
     const reply = await client.renew(lease);
@@ -150,7 +151,7 @@ describe('renew', () => {
   });
 });
 
-describe('release', () => {
+describe.concurrent('release', () => {
   it('answers 200 {released: true, state}, and keeps the outcome', async () => {
     for (const outcome of ['success', 'failure', 'cancelled']) {
       const lease = await client.hold(anId('q'));
@@ -233,7 +234,7 @@ describe('release', () => {
   });
 });
 
-describe('an expired lease', () => {
+describe.concurrent('an expired lease', () => {
   it('is shown as expired at once, everywhere, before anything has cleaned it', async () => {
     const queue = anId('q');
     const lease = await client.hold(queue, { ttl_ms: 1000 });

@@ -22,7 +22,8 @@ const counts = async (queue: string) => {
   return `${held} held, ${waiting} waiting`;
 };
 
-describe('a waiting claim', () => {
+// They wait for seconds, each for something of its own queue.
+describe.concurrent('a waiting claim', () => {
   it('whose client is silent for waiting_ttl_ms ends as expired; one that waits in an open request does not', async () => {
     const queue = anId('q');
     await client.put(queue, { waiting_ttl_ms: 1000 });
@@ -45,7 +46,7 @@ describe('a waiting claim', () => {
   });
 });
 
-describe('an offer that nobody hears', () => {
+describe.concurrent('an offer that nobody hears', () => {
   it('puts the claim back once at its old place; the second one ends it as expired', async () => {
     const queue = anId('q');
     const first = await client.hold(queue);

@@ -16,10 +16,10 @@ import {
 
 /**
  * Who may call what, written down a second time and by hand: a route that is not here fails the first test. `named` =
- * about the queue in its path, `in_body` = about those in its body, `listed` = shows only what the token may see, `all` =
- * about everything.
+ * about the queue in its path, `in_body` = about those in its body, `listed` = shows only what the token may see, `each` =
+ * refuses by operation, as tokens-batch.test.ts says, `all` = about everything.
  */
-const expected: Record<string, { scope: Scope; about: 'named' | 'in_body' | 'listed' | 'all' } | 'open'> = {
+const expected: Record<string, { scope: Scope; about: 'named' | 'in_body' | 'listed' | 'each' | 'all' } | 'open'> = {
   'POST /v1/queues/{queue}/acquire': { scope: 'use', about: 'named' },
   'GET /v1/queues/{queue}/claims/{claim_id}': { scope: 'read', about: 'named' },
   'POST /v1/queues/{queue}/claims/{claim_id}/renew': { scope: 'use', about: 'named' },
@@ -30,6 +30,7 @@ const expected: Record<string, { scope: Scope; about: 'named' | 'in_body' | 'lis
   'POST /v1/take': { scope: 'use', about: 'in_body' },
   'POST /v1/holders/{holder}/renew': { scope: 'use', about: 'in_body' },
   'POST /v1/holders/{holder}/release': { scope: 'use', about: 'in_body' },
+  'POST /v1/batch': { scope: 'read', about: 'each' },
   'GET /v1/dead-letters': { scope: 'use', about: 'listed' },
   'POST /v1/queues/{queue}/dead-letters/redrive': { scope: 'admin', about: 'named' },
   'POST /v1/queues/{queue}/dead-letters/purge': { scope: 'admin', about: 'named' },
@@ -122,7 +123,7 @@ function verdict(route: KnownRoute, { grants }: Credential): 'served' | 401 | 40
   if (needs === 'open') return 'served';
   if (grants === undefined) return 401;
   if (rank[grants.scope] < rank[needs.scope]) return 403;
-  if (grants.prefix === 'none' || needs.about === 'listed') return 'served';
+  if (grants.prefix === 'none' || needs.about === 'listed' || needs.about === 'each') return 'served';
   return needs.about !== 'all' && grants.prefix === 'mine' ? 'served' : 403;
 }
 

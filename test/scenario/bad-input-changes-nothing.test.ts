@@ -70,7 +70,7 @@ async function isRefused(call: Call): Promise<void> {
   expect(known?.status).toBe(answer.status);
 }
 
-const { known, aKnown, asJson, badBody, badBytes, badPath, badQuery, badMeaning } = badCalls(() => token);
+const { known, aKnown, asJson, badBody, badOperation, badBytes, badPath, badQuery, badMeaning } = badCalls(() => token);
 
 describe('bad input is refused with a 4xx and a code of the catalogue, and no row changes', () => {
   it.each<[what: string, calls: fc.Arbitrary<Call>, runs: number]>([
@@ -91,6 +91,21 @@ describe('bad input is refused with a 4xx and a code of the catalogue, and no ro
         expect(await digest()).toEqual(present);
       }),
       { numRuns },
+    );
+    expect(await digest()).toEqual(before);
+  });
+
+  it('operations of a batch, each by itself', async () => {
+    const before = await digest();
+    await fc.assert(
+      fc.asyncProperty(fc.array(badOperation, { minLength: 1, maxLength: 10 }), async (operations) => {
+        const { status, body } = await replica.client.batch(operations);
+        expect(status).toBe(200);
+        expect(body.results?.map((result) => [result.status, result.body.code])).toEqual(
+          operations.map(() => [400, 'invalid_request']),
+        );
+      }),
+      { numRuns: 300 },
     );
     expect(await digest()).toEqual(before);
   });

@@ -29,7 +29,7 @@ async function longPoll(replica: Replica, database: TestDatabase, queue: string,
   return { hangUp: () => client.abort(), answer };
 }
 
-describe('a client that hangs up while it waits', () => {
+describe.concurrent('a client that hangs up while it waits', () => {
   test('keeps its place until waiting_ttl_ms, then its claim ends as expired, with the reason', async () => {
     await using database = await freshDatabase();
     await using replica = await startReplica({ databaseUrl: database.url, directUrl: database.directUrl });
@@ -110,7 +110,7 @@ describe('a client that hangs up while it waits', () => {
   });
 });
 
-test.each(['acquire', 'GET'])(
+test.concurrent.each(['acquire', 'GET'])(
   'an open long-poll by %s keeps its claim alive longer than waiting_ttl_ms',
   async (verb) => {
     await using database = await freshDatabase();

@@ -16,6 +16,8 @@ interface Known {
   readonly body: () => Json;
   readonly required: readonly string[];
   readonly bad: Readonly<Record<string, fc.Arbitrary<unknown>>>;
+  /** What makes its body an operation of a batch. */
+  readonly operation?: Json;
 }
 
 const wrongType = fc.oneof(fc.boolean(), fc.array(fc.jsonValue(), { maxLength: 3 }));
@@ -53,6 +55,7 @@ const badErrorText = fc.oneof(
   fc.constantFrom<unknown>('a\0b', '\ud800', 'x'.repeat(4001), {}, null, ['x']),
 );
 const claim = '/v1/queues/busy/claims/held';
+const ofHeld = { queue: 'busy', claim_id: 'held' };
 
 /**
  * Calls that must be refused. They name a held and a waiting claim in queue `busy`, the held one with this token, and an
@@ -81,6 +84,7 @@ export function badCalls(token: () => number) {
       method: 'POST',
       path: '/v1/queues/free/acquire',
       body: () => ({ holder: 'h', claim_id: 'new', priority: 1, ttl_ms: 2000, wait_ms: 0, mode: 'wait', labels: {} }),
+      operation: { op: 'acquire', queue: 'free' },
       required: ['holder'],
       bad: {
         holder: badText(200),
@@ -98,6 +102,7 @@ export function badCalls(token: () => number) {
       method: 'POST',
       path: `${claim}/renew`,
       body: () => ({ fencing_token: token(), ttl_ms: 2000 }),
+      operation: { op: 'renew', ...ofHeld },
       required: ['fencing_token'],
       bad: { fencing_token: badToken, ttl_ms: badNumber },
     },
@@ -105,6 +110,7 @@ export function badCalls(token: () => number) {
       method: 'POST',
       path: `${claim}/release`,
       body: () => ({ fencing_token: token(), outcome: 'success' }),
+      operation: { op: 'release', ...ofHeld },
       required: ['fencing_token'],
       // Goes with outcome retry only, whatever its value.
       bad: { fencing_token: badToken, outcome, error: badErrorText, retry_after_ms: fc.oneof(badNumber, fc.nat()) },
@@ -113,6 +119,7 @@ export function badCalls(token: () => number) {
       method: 'POST',
       path: `${claim}/break`,
       body: () => ({ reason: 'r', actor: 'a' }),
+      operation: { op: 'break', ...ofHeld },
       required: ['reason', 'actor'],
       bad: { reason: badText(1000), actor: badText(200) },
     },
@@ -138,6 +145,7 @@ export function badCalls(token: () => number) {
       method: 'POST',
       path: '/v1/queues/free/enqueue',
       body: () => ({ claim_id: 'new', priority: 1, payload: [1], labels: {}, delay_ms: 0, max_attempts: 3 }),
+      operation: { op: 'enqueue', queue: 'free' },
       required: [],
       bad: {
         claim_id: badName,
@@ -197,6 +205,29 @@ export function badCalls(token: () => number) {
       required: ['actor'],
       bad: { actor: badText(200), reason: badText(1000) },
     })),
+    {
+      method: 'POST',
+      path: '/v1/batch',
+      body: () => ({ operations: [{ op: 'get', ...ofHeld }] }),
+      required: ['operations'],
+      // Elements that are wrong are answered one by one; here the list is.
+      bad: {
+        operations: fc.oneof(
+          fc.boolean(),
+          fc.integer(),
+          fc.string(),
+          fc.constantFrom<unknown>(
+            null,
+            [],
+            {},
+            { op: 'cancel', ...ofHeld },
+            Array(1001).fill({ op: 'cancel', ...ofHeld }),
+          ),
+        ),
+        op: fc.constant('cancel'),
+        atomic: fc.boolean(),
+      },
+    },
     { method: 'POST', path: `${claim}/cancel`, body: () => ({}), required: [], bad: {} },
   ];
 
@@ -230,6 +261,42 @@ export function badCalls(token: () => number) {
     fc
       .tuple(aKnown, fc.oneof(fc.array(fc.jsonValue()), fc.string(), fc.integer(), fc.boolean()))
       .map(([call, body]) => asJson(call, body)),
+  );
+
+  /** One operation of a batch in which one thing is wrong. */
+  const badOperation: fc.Arbitrary<unknown> = fc.oneof(
+    fc
+      .constantFrom(
+        ...known.flatMap((call) => (call.operation === undefined ? [] : [{ ...call, operation: call.operation }])),
+      )
+      .chain(({ operation, body, bad, required }) =>
+        fc.oneof(
+          fc
+            .constantFrom(...Object.entries(bad))
+            .chain(([name, values]) => values.map((value) => ({ ...operation, ...body(), [name]: value }))),
+          fc
+            .constantFrom('queue', 'op', ...required)
+            .map((missing) =>
+              Object.fromEntries(Object.entries({ ...operation, ...body() }).filter(([name]) => name !== missing)),
+            ),
+          badName.map((queue) => ({ ...operation, ...body(), queue })),
+          fc
+            .tuple(fc.string({ maxLength: 40 }), fc.jsonValue())
+            .map(([name, value]) => ({ ...operation, ...body(), [`no ${name}`]: value })),
+        ),
+      ),
+    fc.oneof(fc.constantFrom('take', 'batch', 'Cancel', '__proto__', 'toString'), fc.jsonValue()).map((op) => ({
+      op: Array.isArray(op) ? [op] : op,
+      ...ofHeld,
+      fencing_token: token(),
+    })),
+    fc.constantFrom('get', 'cancel').chain((op) =>
+      fc.oneof(
+        badName.map((claim_id) => ({ op, queue: 'busy', claim_id })),
+        fc.constantFrom(0, 1, null).map((wait_ms) => ({ op, ...ofHeld, wait_ms })),
+      ),
+    ),
+    fc.oneof(fc.constantFrom<unknown>(null, [], [{}], 'cancel', 7, true), fc.array(fc.jsonValue())),
   );
 
   /** Not one JSON object in UTF-8, or not said to be one. */
@@ -360,5 +427,5 @@ export function badCalls(token: () => number) {
         { method: 'DELETE', path: '/v1/queues/none?force=true' },
       );
     });
-  return { known, aKnown, asJson, badBody, badBytes, badPath, badQuery, badMeaning };
+  return { known, aKnown, asJson, badBody, badOperation, badBytes, badPath, badQuery, badMeaning };
 }

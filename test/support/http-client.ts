@@ -64,6 +64,12 @@ export type Answered<Body> = Reply<Partial<Body> & Partial<Problem>>;
 /** Either a live claim, an ended one, or a problem; the status says which. */
 export type ClaimReply = Reply<HeldClaim | WaitingClaim | Problem>;
 
+/** What one operation of a batch was answered. */
+export interface BatchResult {
+  readonly status: number;
+  readonly body: Partial<HeldClaim> & Partial<Problem> & Readonly<Record<string, unknown>>;
+}
+
 /** A client of one replica. It checks nothing: tests look at status and body. Connections are kept alive by fetch. */
 export class TestClient {
   readonly url: string;
@@ -159,6 +165,10 @@ export class TestClient {
         ...(error === undefined ? {} : { error }),
       })),
     });
+  }
+
+  batch(operations: readonly unknown[]): Promise<Answered<{ results: readonly BatchResult[] }>> {
+    return this.ask('POST', '/v1/batch', { operations });
   }
 
   cancel(queue: string, claimId: string): Promise<Reply> {

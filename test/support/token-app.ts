@@ -137,6 +137,7 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
   const bodies: readonly [end: string, body: unknown][] = [
     ['holders/{holder}/renew', { claims: [lease] }],
     ['holders/{holder}/release', { claims: [lease] }],
+    ['v1/batch', { operations: [{ op: 'get', queue, claim_id: 'c' }] }],
     ['acquire', { holder: 'h', claim_id: 'c' }],
     ['renew', { fencing_token: 1 }],
     ['release', { fencing_token: 1 }],
