@@ -355,6 +355,28 @@ create table signalbox.wide_slots (
   constraint wide_slots_pkey PRIMARY KEY (queue, claim_id)
 );
 
+create type signalbox.operation as (
+  op text collate "C",
+  queue text collate "C",
+  claim_id text collate "C",
+  holder text collate "C",
+  priority integer,
+  ttl_ms integer,
+  mode text collate "C",
+  labels jsonb,
+  metadata jsonb,
+  listen_ms integer,
+  fresh boolean,
+  fencing_token bigint,
+  outcome text collate "C",
+  retry_after_ms bigint,
+  error text,
+  request_id text collate "C",
+  uncounted boolean,
+  reason text,
+  actor text
+);
+
 create type signalbox_v1.decision as (
   item integer,
   code text,

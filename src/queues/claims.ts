@@ -56,13 +56,13 @@ export class Claims {
       op: 'acquire',
       ...key,
       holder: body.holder,
-      priority: body.priority,
+      priority: body.priority === 0 ? undefined : body.priority,
       ttl_ms: body.ttl_ms,
-      mode: body.mode,
-      labels: body.labels,
-      metadata: body.metadata,
-      listen_ms: Math.min(body.wait_ms, listenMsMax),
-      fresh: body.claim_id === undefined,
+      mode: body.mode === 'wait' ? undefined : body.mode,
+      labels: unlessEmpty(body.labels),
+      metadata: unlessEmpty(body.metadata),
+      listen_ms: body.wait_ms === 0 ? undefined : Math.min(body.wait_ms, listenMsMax),
+      fresh: body.claim_id === undefined ? true : undefined,
     });
     if (arrival.decision.code === 'waiting') {
       const timeoutMs = body.wait_ms - (clock.monotonicMs() - context.receivedAtMs);
@@ -150,4 +150,9 @@ export class Claims {
     if (news === undefined && isHangUp) context.signal.throwIfAborted();
     return this.#options.looks.submit(key);
   }
+}
+
+function unlessEmpty<Value extends object>(value: Value): Value | undefined {
+  for (const _ in value) return value;
+  return undefined;
 }

@@ -1,5 +1,6 @@
 import type { Epoch, ReplicaId } from '../protocol/ids.ts';
 import type { Database, Lane } from './database.ts';
+import { heldDecision } from './new-grants.ts';
 
 /** One outcome of a verb. `item` is the index of the operation it answers; null: it happened to somebody else's claim. */
 export interface Decision {
@@ -10,20 +11,21 @@ export interface Decision {
   readonly body: Readonly<Record<string, unknown>> | null;
 }
 
+/** Members that are left out, or undefined, have the defaults of the contract: the fewer there are, the less is parsed. */
 export interface AcquireOperation {
   readonly op: 'acquire';
   readonly queue: string;
   readonly claim_id: string;
   readonly holder: string;
-  readonly priority: number;
+  readonly priority?: number | undefined;
   readonly ttl_ms?: number | undefined;
-  readonly mode: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly mode?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /** How long the client will listen for the grant from now on. */
-  readonly listen_ms: number;
+  readonly listen_ms?: number | undefined;
   /** The id was made by this server just now, so it cannot be known yet. */
-  readonly fresh: boolean;
+  readonly fresh?: boolean | undefined;
 }
 export interface ReleaseOperation {
   readonly op: 'release';
@@ -92,13 +94,25 @@ export interface ClaimKey {
 }
 
 /** Decides a batch. Lines held by others are skipped (code `line_busy`); nothing is waited for but lease rows. */
-export function decide(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
-  return call(db, 'decide', 'select * from signalbox_v1.decide($1, false)', [JSON.stringify(operations)]);
+export async function decide(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
+  const sql = 'select * from signalbox_v1.decide($1, false)';
+  return wholeDecisions(operations, await call(db, 'decide', sql, [JSON.stringify(operations)]));
 }
 
 /** Decides operations of one queue and waits for its line, at most 250 ms (SQLSTATE 55P03). */
-export function decideWaiting(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
-  return call(db, 'contended', 'select * from signalbox_v1.decide($1, true)', [JSON.stringify(operations)]);
+export async function decideWaiting(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
+  const sql = 'select * from signalbox_v1.decide($1, true)';
+  return wholeDecisions(operations, await call(db, 'contended', sql, [JSON.stringify(operations)]));
+}
+
+/** Decisions as this module promises them: a grant has its whole lease. */
+export function wholeDecisions(operations: readonly Operation[], decisions: readonly Decision[]): readonly Decision[] {
+  return decisions.map((decision) => {
+    if (decision.code !== 'granted') return decision;
+    const operation = decision.item === null ? undefined : operations[decision.item];
+    if (operation?.op !== 'acquire') throw new Error(`a grant answers no acquire of ${decision.queue}`);
+    return heldDecision(operation, decision);
+  });
 }
 
 /** Renews leases. It locks lease rows only, in (queue, slot) order. */

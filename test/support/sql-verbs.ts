@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { Decision } from '../../src/store/decisions.ts';
+import { type Decision, type Operation, wholeDecisions } from '../../src/store/decisions.ts';
 import type { TestDatabase } from './database.ts';
 
 /** Whatever runs one statement: a database's own connection, or one of the test's. */
@@ -179,8 +179,13 @@ export function renewHeld(
 }
 
 /** All rows of one deciding call: answers (with `item`) and what happened to other claims. */
-export function decide(on: Connection, items: readonly object[], { wait = false }: Waiting = {}): Promise<Answer[]> {
-  return rowsOf<Answer>(on, 'select * from signalbox_v1.decide($1, $2)', [JSON.stringify(items), wait]);
+export async function decide(
+  on: Connection,
+  items: readonly object[],
+  { wait = false }: Waiting = {},
+): Promise<Answer[]> {
+  const rows = await rowsOf<Decision>(on, 'select * from signalbox_v1.decide($1, $2)', [JSON.stringify(items), wait]);
+  return wholeDecisions(items as readonly Operation[], rows) as unknown as Answer[];
 }
 
 /** The verbs on the claims of one queue, on one connection; each gives the row that answers it. */

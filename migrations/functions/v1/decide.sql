@@ -45,11 +45,12 @@ declare
 begin
   perform signalbox.require_read_committed();
 
-  select array_agg(o), array_agg(distinct o.queue), count(distinct o.queue) < count(*),
+  v_operations := array(select o from jsonb_populate_recordset(null::signalbox.operation, p_items) o);
+  select array_agg(distinct o.queue), count(distinct o.queue) < count(*),
       bool_or(o.op = 'acquire' and o.fresh is not true), bool_or(o.op = 'acquire'), bool_or(o.op = 'release'),
       bool_or(o.op = 'enqueue')
-    into v_operations, v_queues, v_is_crowded, v_is_poll, v_has_acquires, v_has_releases, v_has_enqueues
-    from jsonb_populate_recordset(null::signalbox.operation, p_items) o;
+    into v_queues, v_is_crowded, v_is_poll, v_has_acquires, v_has_releases, v_has_enqueues
+    from unnest(v_operations) o;
 
   -- A poll of a waiting claim is heard and answered without the line's lock, unless its line could move. (Not where
   -- lines are waited for: a heard row locked before a line is the wrong order.)

@@ -57,21 +57,19 @@ async function disable(db: TestDatabase, name: string): Promise<void> {
     [name],
   );
   await db.query(`create or replace function signalbox.${name}(${parameters})
-    returns setof signalbox_v1.decision language plpgsql as $$ begin end $$`);
+    returns signalbox_v1.decision[] language plpgsql as $$ begin return '{}'; end $$`);
 }
 
 async function countSetWiseReleases(db: TestDatabase): Promise<void> {
   await db.query('create table public.set_wise (item integer)');
   await db.query('alter function signalbox.release_held rename to release_held_as_it_is');
-  await db.query(`create function signalbox.release_held(p_items jsonb, p_lines signalbox.lines[])
-    returns setof signalbox_v1.decision language plpgsql as $$
+  await db.query(`create function signalbox.release_held(p_operations signalbox.operation[], p_apart text[])
+    returns signalbox_v1.decision[] language plpgsql as $$
     declare
-      v_decision signalbox_v1.decision;
+      v_decisions signalbox_v1.decision[] := signalbox.release_held_as_it_is(p_operations, p_apart);
     begin
-      for v_decision in select * from signalbox.release_held_as_it_is(p_items, p_lines) loop
-        insert into public.set_wise values (v_decision.item);
-        return next v_decision;
-      end loop;
+      insert into public.set_wise select d.item from unnest(v_decisions) d;
+      return v_decisions;
     end $$`);
 }
 
