@@ -100,6 +100,7 @@ describe('the commands of the README', () => {
     expect(output).toMatch(/"ttl_remaining_ms":\d+.*\n?.*\{"released":true\}/s);
     expect(output).toMatch(/"kind":"run".*"payload":\{"to": "ann@example.org"\}/s);
     expect(output).toContain('"released":true,"state":"delayed"');
+    expect(output).toMatch(/\{"results":\[\{"status":200,.*\{"status":201,.*\{"status":404,/);
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
   });

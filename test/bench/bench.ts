@@ -8,7 +8,9 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { describeMachine } from './machine.ts';
 import { allMeasures } from './measures/index.ts';
+import { ownChildren } from './process-cpu.ts';
 import { goalsOf, ratiosOf } from './ratios.ts';
+import { formatReport } from './report.ts';
 import { Results } from './results.ts';
 import { type Extent, type Measure, Rig } from './rig.ts';
 
@@ -17,53 +19,80 @@ const { values: options } = parseArgs({
 });
 const isQuick = options.quick === true;
 const extent: Extent = isQuick ? { isQuick, rounds: 3, seconds: 1.5 } : { isQuick, rounds: 7, seconds: 5 };
+/** Of all measures, and of one: a machine that is too slow for its bench leaves figures out, it does not run for hours. */
+const limitMs = isQuick ? { all: 440_000, one: 150_000 } : { all: 5_400_000, one: 1_800_000 };
 const only = new RegExp(options.only ?? '');
 
 const results = new Results();
-const rig = await Rig.open(extent, results);
-const interrupted = new AbortController();
+const opening = Rig.open(extent, results);
 let scope = new AsyncDisposableStack();
+const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     interrupted.abort();
-    rig.say(`${signal}: cleaning up`);
-    void scope
-      .disposeAsync()
-      .catch((error: unknown) => rig.say(String(error)))
-      .then(() => rig[Symbol.asyncDispose]())
-      .finally(() => process.exit(130));
+    process.stderr.write(`${signal}: cleaning up\n`);
+    void cleanUp().finally(() => process.exit(130));
   });
 }
 
-async function run(measure: Measure): Promise<void> {
-  const startedAtMs = performance.now();
-  rig.say(`${measure.name} ...`);
-  scope = new AsyncDisposableStack();
+async function cleanUp(): Promise<void> {
+  await scope.disposeAsync().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+  // What was just being started, and is in no scope yet.
+  for (const pid of ownChildren()) killIfThere(pid);
+  await (await opening)[Symbol.asyncDispose]();
+}
+
+function killIfThere(pid: number): void {
   try {
-    await measure.run(rig, scope);
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+async function run(rig: Rig, measure: Measure, timeoutMs: number): Promise<void> {
+  if (timeoutMs < 1000) {
+    rig.say(`${measure.name} is left out: there is no time for it`);
+    return;
+  }
+  rig.say(`${measure.name} ...`);
+  const startedAtMs = performance.now();
+  scope = new AsyncDisposableStack();
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`not done after ${Math.round(timeoutMs / 1000)} s`)), timeoutMs);
+    });
+    await Promise.race([measure.run(rig, scope), timeout]);
   } catch (error) {
     // One measure that cannot be made leaves its figures out, and the others stand.
     if (!interrupted.signal.aborted) rig.say(`  ${measure.name} failed: ${String(error)}`);
+  } finally {
+    clearTimeout(timer);
   }
-  if (interrupted.signal.aborted) return new Promise(() => undefined);
+  // Whoever interrupted it cleans up and ends the process.
+  if (interrupted.signal.aborted) await new Promise(() => undefined);
   await scope.disposeAsync().catch((error: unknown) => rig.say(`  ${String(error)}`));
   rig.say(`  ${((performance.now() - startedAtMs) / 1000).toFixed(0)} s`);
 }
 
+const rig = await opening;
 try {
+  const endAtMs = performance.now() + limitMs.all;
   const machine = describeMachine(rig.dataDir, await rig.describePostgres());
   console.log(machine);
-  for (const measure of allMeasures.filter(({ name }) => only.test(name))) await run(measure);
+  for (const measure of allMeasures.filter(({ name }) => only.test(name))) {
+    await run(rig, measure, Math.min(limitMs.one, endAtMs - performance.now()));
+  }
   const list = results.list();
   const ratios = ratiosOf(list);
   const goals = goalsOf(ratios);
-  console.table(list);
-  console.log('ratios:', ratios);
-  console.table(goals);
+  console.log(formatReport(list, ratios, goals));
+  if (isQuick) console.log('--quick: tables are a tenth to a twentieth of the sizes that the names of ratios tell.');
   if (options.json !== undefined) {
     const report = { machine, is_quick: isQuick, results: list, ratios, goals };
     await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
   }
 } finally {
-  if (!interrupted.signal.aborted) await rig[Symbol.asyncDispose]();
+  if (!interrupted.signal.aborted) await cleanUp();
 }

@@ -42,10 +42,10 @@ function allProcesses(): Stat[] {
   }
 }
 
-/** Children of this process with this program name. */
-export function ownChildren(name: string): number[] {
+/** Children of this process, those with this program name if one is given; none where the system does not tell. */
+export function ownChildren(name?: string): number[] {
   return allProcesses()
-    .filter((stat) => stat.parent === process.pid && stat.name === name)
+    .filter((stat) => stat.parent === process.pid && stat.name === (name ?? stat.name))
     .map(({ pid }) => pid);
 }
 

@@ -50,10 +50,11 @@ const formulas = {
   hand_off_p50_ms: (figure) => figure('hand_off_p50', 'signalbox') ?? null,
   hand_off_across_p99_ms: (figure) => figure('hand_off_p99', 'signalbox_across_3_replicas') ?? null,
   hot_32_vs_update_retry: (figure) =>
-    divide(
-      figure('hot_queue_32', 'signalbox'),
-      best(figure('hot_queue_32', 'one_update_retry_at_once'), figure('hot_queue_32', 'one_update_retry_5_to_15_ms')),
-    ),
+    divide(figure('hot_queue_32', 'signalbox'), figure('hot_queue_32', 'update_retry_raw')),
+  hot_32_vs_http_retry_at_once: (figure) =>
+    divide(figure('hot_queue_32', 'signalbox'), figure('hot_queue_32', 'one_update_retry_at_once')),
+  hot_32_vs_http_retry_5_to_15_ms: (figure) =>
+    divide(figure('hot_queue_32', 'signalbox'), figure('hot_queue_32', 'one_update_retry_5_to_15_ms')),
   renew_vs_one_update: (figure) => divide(figure('renewals_64', 'signalbox'), figure('renewals_64', 'one_update')),
   waiters_connections: (figure) => figure('waiters_connections', 'signalbox') ?? null,
   waiters_queries_per_second: (figure) => figure('waiters_queries', 'signalbox') ?? null,

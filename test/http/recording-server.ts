@@ -20,6 +20,8 @@ export interface RecordingServer extends AsyncDisposable {
   readonly lines: Record<string, unknown>[];
   /** Every request as the metrics hook saw it: route, method, status. */
   readonly observed: [string, string, number][];
+  /** Every count of operations of batches: op, status, how many. */
+  readonly batched: [string, number, number][];
 }
 
 const verbs = [
@@ -65,6 +67,7 @@ export function recordingServer(
   const calls: RecordedCall[] = [];
   const lines: Record<string, unknown>[] = [];
   const observed: [string, string, number][] = [];
+  const batched: [string, number, number][] = [];
   const answer = (verb: keyof Coordinator) => {
     const told = options.answers?.[verb];
     return async (...args: unknown[]) => {
@@ -87,8 +90,9 @@ export function recordingServer(
     clock: systemClock,
     limits: { ...defaultHttpLimits, ...options.limits },
     observe: (route, method, status) => void observed.push([route, method, status]),
+    observeBatched: (op, status, count) => void batched.push([op, status, count]),
   });
-  return { app, calls, lines, observed, [Symbol.asyncDispose]: async () => app.close() };
+  return { app, calls, lines, observed, batched, [Symbol.asyncDispose]: async () => app.close() };
 }
 
 /** The context with which a recorded call arrived. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { BackgroundProcess } from '../../support/background-process.ts';
 import { withPgBouncer } from '../../support/pgbouncer.ts';
-import { startReplica } from '../../support/replica.ts';
+import { launchReplica, listening } from '../../support/replica.ts';
 import { ownChildren } from '../process-cpu.ts';
 import type { Rig, Scope } from '../rig.ts';
 
@@ -29,18 +29,19 @@ export async function startSignalbox(
 ): Promise<SignalboxContender> {
   const { name = 'signalbox', replicas = 1, pooler } = options;
   const databaseUrl = options.databaseUrl ?? (await rig.database(scope));
-  const started = await Promise.all(
+  const launched = await Promise.all(
     Array.from({ length: replicas }, () =>
-      startReplica({
+      launchReplica({
         databaseUrl: pooler === undefined ? databaseUrl : pooler.urlOf(databaseUrl),
         directUrl: databaseUrl,
       }),
     ),
   );
   const stop = async () => {
-    await Promise.all(started.map(({ process }) => endInOrder(process)));
+    await Promise.all(launched.map(endInOrder));
   };
   scope.defer(stop);
+  const started = await Promise.all(launched.map((process) => listening(process)));
   return {
     name,
     urls: started.map(({ url }) => url),

@@ -59,12 +59,18 @@ export const growth: Measure = {
         turn: async () => {
           using clients = openClients(server.urls, clientCount);
           const nth = ++turns;
-          const { perSecond } = await pairLoad(clients, {
+          const before = rig.cpu(server.pids);
+          const rate = await pairLoad(clients, {
             seconds: rig.extent.seconds,
             queueOf: shareQueues(clientCount, usedQueues, usedOf(queues)),
             claimIdOf: (client, turn) => `claim-${nth}-${client}-${turn}`,
           });
-          return [{ measure: 'growth_time', unit: 'µs/pair', value: 1e6 / perSecond }];
+          const after = rig.cpu(server.pids);
+          return [
+            { measure: 'growth_time', unit: 'µs/pair', value: 1e6 / rate.perSecond },
+            { measure: 'growth_cpu_server', unit: 'µs/pair', value: (after.server - before.server) / rate.pairs },
+            { measure: 'growth_cpu_postgres', unit: 'µs/pair', value: (after.postgres - before.postgres) / rate.pairs },
+          ];
         },
       })),
     );

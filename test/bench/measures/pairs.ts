@@ -8,7 +8,12 @@ import {
   startPooler,
   startSignalbox,
 } from '../contenders/http-contender.ts';
+import { jobsOf, openPeers, pairsOf } from '../contenders/peers.ts';
 import { pairLoad } from '../loads/pair-load.ts';
+import { openEtcdGateway } from '../peers/etcd.ts';
+import { openGraphileDefault } from '../peers/graphile-worker.ts';
+import { openPgBossLoop } from '../peers/pg-boss.ts';
+import { openRedis } from '../peers/redis.ts';
 import type { Measure, Rig, Scope } from '../rig.ts';
 import { type Contender, type Figure, interleave } from '../rounds.ts';
 
@@ -21,10 +26,19 @@ export const pairs: Measure = {
       await startOneUpdate(rig, scope),
       ...(await startAllSignalboxes(rig, scope)),
     ];
+    const locks = await openPeers(rig, scope, [openEtcdGateway, openRedis]);
+    const queues = await openPeers(rig, scope, [
+      () => openGraphileDefault(rig.adminUrl),
+      () => openPgBossLoop(rig.adminUrl),
+    ]);
+    // With one connection, more replicas or a pooler would show nothing of their own.
     const alone = servers.filter(({ name }) => ['fastify_post', 'one_update', 'signalbox'].includes(name));
     await interleave(rig, [
       ...servers.map((server) => overHttp(rig, server, 64)),
+      ...locks.map((peer) => pairsOf(peer, 64, rig.extent.seconds)),
+      ...queues.map((peer) => jobsOf(peer, 'jobs_single', rig.extent.isQuick ? 4000 : 10_000)),
       ...alone.map((server) => overHttp(rig, server, 1)),
+      ...locks.map((peer) => pairsOf(peer, 1, rig.extent.seconds / 2)),
     ]);
   },
 };
