@@ -142,7 +142,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     takers,
     announcer,
     onDelayed: (queue, dueInMs) => dueCalls.expect(queue, dueInMs),
-    onDecision: ({ code, body }) => metrics.countDecision(code, body),
+    onDecisions: (decisions) => metrics.countDecisions(decisions),
   });
   const decisions = new DecisionDesk({
     db,

@@ -18,6 +18,7 @@ function refuseTokenInUrl(request: FastifyRequest): void {
 
 /** Node keeps the first of several Authorization headers and says nothing; two mean that somebody is confused. */
 function authorizationOf(request: FastifyRequest): string | undefined {
+  if (request.headers.authorization === undefined) return undefined;
   const { rawHeaders } = request.raw;
   let count = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === 'authorization') count++;

@@ -40,22 +40,49 @@ export class LongPolls {
 
 /**
  * How this request arrived. The signal comes from the response: fastify's own `request.signal` listens to the request,
- * whose 'close' comes as soon as its body has been read. `waitMs` above 0 makes it one of the `longPolls`.
+ * whose 'close' comes as soon as its body has been read. It is made when it is first asked for: most calls never are, and
+ * a controller with its listener costs more than checking the body.
  */
+class HttpCall implements CallContext {
+  readonly receivedAtMs: number;
+  readonly onlyLooks: boolean;
+  readonly #response: FastifyReply['raw'];
+  #controller: AbortController | undefined;
+
+  constructor(request: FastifyRequest, reply: FastifyReply, onlyLooks: boolean) {
+    this.receivedAtMs = request.receivedAtMs;
+    this.onlyLooks = onlyLooks;
+    this.#response = reply.raw;
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  get controller(): AbortController {
+    if (this.#controller !== undefined) return this.#controller;
+    const controller = new AbortController();
+    this.#controller = controller;
+    const response = this.#response;
+    response.once('close', () => {
+      if (!response.writableEnded) controller.abort();
+    });
+    // The client may have gone before, while its body was being read; then 'close' has been and gone.
+    if (response.destroyed && !response.writableEnded) controller.abort();
+    return controller;
+  }
+}
+
+/** `waitMs` above 0 makes the call one of the `longPolls`. `onlyLooks`: see CallContext. */
 export function openCall(
   request: FastifyRequest,
   reply: FastifyReply,
-  { waitMs, longPolls }: { waitMs: number; longPolls: LongPolls },
+  { waitMs, longPolls, onlyLooks = false }: { waitMs: number; longPolls: LongPolls; onlyLooks?: boolean },
 ): CallContext {
-  const controller = new AbortController();
-  const response = reply.raw;
-  const waits = waitMs > 0;
-  if (waits) longPolls.enter(controller);
-  response.once('close', () => {
-    if (waits) longPolls.leave(controller);
-    if (!response.writableEnded) controller.abort();
-  });
-  // The client may have gone while its body was being read; then 'close' has been and gone too.
-  if (response.destroyed) controller.abort();
-  return { receivedAtMs: request.receivedAtMs, signal: controller.signal };
+  const call = new HttpCall(request, reply, onlyLooks);
+  if (waitMs > 0) {
+    longPolls.enter(call.controller);
+    reply.raw.once('close', () => longPolls.leave(call.controller));
+  }
+  return call;
 }

@@ -96,8 +96,6 @@ declare module 'fastify' {
     receivedAtMs: number;
     /** The code of the problem document that answers, for the log. */
     problemCode: string | undefined;
-    /** The summary of this request has been written. */
-    isSummarised: boolean;
     /** The JSON text `body` was made from, for operations that keep it. */
     bodyText: string | undefined;
     /** What became of the operations of a batch, for the log; undefined for calls that are none. */

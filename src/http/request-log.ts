@@ -34,8 +34,6 @@ function batchFields({ operations, failed, administered }: BatchSummary): Record
  */
 export function requestSummary({ log, clock, observe }: { log: Logger; clock: Clock; observe?: ObserveRequest }) {
   function summarise(request: FastifyRequest, reply: FastifyReply, hungUp: boolean): void {
-    if (request.isSummarised) return;
-    request.isSummarised = true;
     const status = hungUp ? clientClosedStatus : reply.raw.statusCode;
     const route = request.routeOptions.url ?? unmatchedRoute;
     const durationMs = clock.monotonicMs() - request.receivedAtMs;
@@ -67,9 +65,9 @@ export function requestSummary({ log, clock, observe }: { log: Logger; clock: Cl
     );
   }
 
-  /** To be called once for every request, before anything is sent. */
+  /** To be called once for every request, before anything is sent. 'close' comes to every answer, and only once. */
   return (request: FastifyRequest, reply: FastifyReply): void => {
-    reply.raw.once('finish', () => summarise(request, reply, false));
-    reply.raw.once('close', () => summarise(request, reply, true));
+    const { raw } = reply;
+    raw.on('close', () => summarise(request, reply, !raw.writableEnded));
   };
 }

@@ -104,7 +104,6 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
 
   app.decorateRequest('receivedAtMs', 0);
   app.decorateRequest('problemCode', undefined);
-  app.decorateRequest('isSummarised', false);
   app.decorateRequest('bodyText', undefined);
   app.decorateRequest('batched', undefined);
   app.decorateRequest('caller', undefined);

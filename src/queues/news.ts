@@ -9,7 +9,7 @@ export interface NewsOptions {
   readonly announcer: Announcer;
   /** Something in this queue is due in so many ms. */
   readonly onDelayed: (queue: string, dueInMs: number) => void;
-  readonly onDecision: (decision: Decision) => void;
+  readonly onDecisions: (decisions: readonly Decision[]) => void;
 }
 
 /**
@@ -33,7 +33,6 @@ export class News {
         if (!this.#options.takers.call(queue)) readyElsewhere.push(queue);
         continue;
       }
-      this.#options.onDecision(decision);
       const dueInMs = decision.body?.['due_in_ms'];
       if (typeof dueInMs === 'number') this.#options.onDelayed(queue, dueInMs);
       // Who waits to see a run taken is told here; on another replica its watch finds it.
@@ -47,6 +46,7 @@ export class News {
       if (!deliveredHere && item === null) elsewhere.push({ queue, claim_id: claimId });
       if (!deliveredHere && endsTheClaim) elsewhere.push({ queue, claim_id: claimId });
     }
+    this.#options.onDecisions(decisions);
     this.#options.announcer.announceMoved(elsewhere);
     this.#options.announcer.announceReady(readyElsewhere);
   }

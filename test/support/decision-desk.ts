@@ -23,7 +23,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
       takers: new TakerRoom(),
       announcer,
       onDelayed: () => undefined,
-      onDecision: () => undefined,
+      onDecisions: () => undefined,
     }),
     autoCreateQueues: true,
     batchMax: 100,

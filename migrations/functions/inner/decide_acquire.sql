@@ -129,6 +129,8 @@ begin
     signalbox.clock(), 0)::signalbox.waiting;
   if v_waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null or v_slots.taken < p_line.concurrency_limit) then
+    -- It never stood in line: it was asked for when it was granted.
+    v_claim.enqueued_at := null;
     v_lease := signalbox.grant_slot(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token, true,
       v_settings.max_hold_ms);
     v_answer.code := 'granted';

@@ -1,5 +1,5 @@
 -- Gives one place of the queue to the claim. Call it only with the line locked by an earlier statement, and only when
--- count_slots, called after that lock, shows room. A grant that nobody listens for is an offer of at most 10 s.
+-- count_slots, called after that lock, shows room. A claim without enqueued_at never stood in line. A grant that nobody listens for is an offer of at most 10 s.
 create or replace function signalbox.grant_slot(
   p_line signalbox.lines, p_claim signalbox.waiting, p_free_slot integer, p_top_slot integer, p_newest_token bigint,
   p_listening boolean, p_max_hold_ms bigint
@@ -20,7 +20,7 @@ begin
         kind, attempt)
       values (p_line.queue, p_top_slot + 1, 'held', p_claim.claim_id, p_claim.holder, v_token, p_claim.ttl_ms,
         p_claim.priority, p_claim.mode, p_claim.seq, p_claim.lapsed_offers, not p_listening, p_claim.labels,
-        p_claim.metadata, p_claim.enqueued_at, v_now, v_now, v_expires_at, v_hold_until, p_claim.kind,
+        p_claim.metadata, coalesce(p_claim.enqueued_at, v_now), v_now, v_now, v_expires_at, v_hold_until, p_claim.kind,
         p_claim.attempts + 1)
       returning * into v_lease;
   else
@@ -32,7 +32,8 @@ begin
         state = 'held', claim_id = p_claim.claim_id, holder = p_claim.holder, fencing_token = v_token,
         ttl_ms = p_claim.ttl_ms, priority = p_claim.priority, mode = p_claim.mode, seq = p_claim.seq,
         lapsed_offers = p_claim.lapsed_offers, offered = not p_listening, release_requested = false,
-        labels = p_claim.labels, metadata = p_claim.metadata, enqueued_at = p_claim.enqueued_at, acquired_at = v_now,
+        labels = p_claim.labels, metadata = p_claim.metadata, enqueued_at = coalesce(p_claim.enqueued_at, v_now),
+        acquired_at = v_now,
         renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null, end_state = null,
         end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind,
         attempt = p_claim.attempts + 1

@@ -65,8 +65,8 @@ export function claimRoutes(
           detail: 'wait_ms needs a token of scope use: an open request keeps a claim alive. Ask again without it.',
           extra: { required_scope: 'use' },
         });
-      const call = openCall(request, reply, { waitMs, longPolls });
-      return (await get.run(coordinator, request.params, request.query, { ...call, onlyLooks })).body;
+      const call = openCall(request, reply, { waitMs, longPolls, onlyLooks });
+      return (await get.run(coordinator, request.params, request.query, call)).body;
     },
   );
 
