@@ -1,5 +1,6 @@
 -- Gives one place of the queue to the claim. Call it only with the line locked by an earlier statement, and only when
--- count_slots, called after that lock, shows room. A claim without enqueued_at never stood in line. A grant that nobody listens for is an offer of at most 10 s.
+-- count_slots, called after that lock, shows room. A grant that nobody listens for is an offer of at most 10 s. A claim
+-- without enqueued_at never stood in line.
 create or replace function signalbox.grant_slot(
   p_line signalbox.lines, p_claim signalbox.waiting, p_free_slot integer, p_top_slot integer, p_newest_token bigint,
   p_listening boolean, p_max_hold_ms bigint
@@ -33,9 +34,8 @@ begin
         ttl_ms = p_claim.ttl_ms, priority = p_claim.priority, mode = p_claim.mode, seq = p_claim.seq,
         lapsed_offers = p_claim.lapsed_offers, offered = not p_listening, release_requested = false,
         labels = p_claim.labels, metadata = p_claim.metadata, enqueued_at = coalesce(p_claim.enqueued_at, v_now),
-        acquired_at = v_now,
-        renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null, end_state = null,
-        end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind,
+        acquired_at = v_now, renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null,
+        end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind,
         attempt = p_claim.attempts + 1
       where l.queue = p_line.queue and l.slot = p_free_slot and l.state = 'free'
       returning * into v_lease;
