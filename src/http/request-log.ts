@@ -29,8 +29,9 @@ function batchFields({ operations, failed, administered }: BatchSummary): Record
 
 /**
  * One line and one observation a request, whether it was answered or its client hung up first (status 499). 5xx is
- * level error, 4xx and calls that need scope admin info, the rest debug; a batch has the level of its worst operation and
- * tells how many there were, how many failed, and which queues those that need scope admin were about. Headers, bodies, labels, query strings and claim ids are never logged.
+ * level error, 4xx and calls that need scope admin info, the rest debug. A batch has the level of its worst operation, and
+ * tells how many there were, how many failed, and the queues of those that need scope admin. Headers, bodies, labels, query
+ * strings and claim ids are never logged.
  */
 export function requestSummary({ log, clock, observe }: { log: Logger; clock: Clock; observe?: ObserveRequest }) {
   function summarise(request: FastifyRequest, reply: FastifyReply, hungUp: boolean): void {

@@ -48,6 +48,7 @@ describe.skipIf(program === '')('the door', () => {
     ['an acquire without a claim', '/v1/queues/q/acquire'],
     ['an enqueue without one', '/v1/queues/q/enqueue'],
     ['a take without a request', '/v1/take'],
+    ['a batch', '/v1/batch'],
   ])('does not ask twice what would happen twice: %s', async (_what, path) => {
     await using bad = await RawServer.start('breaks off');
     await using good = await RawServer.start('200');

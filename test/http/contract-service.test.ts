@@ -15,7 +15,8 @@ describe('GET /v1/orchestrator', () => {
       async () => {
         const { status, body } = await replica.client.orchestrator();
         expect(status).toBe(200);
-        return body.last_sweep_at !== null && body.replicas.length > 0 ? body : undefined;
+        const hasAll = body.last_sweep_at !== null && body.chores.length > 0 && body.replicas.length > 0;
+        return hasAll ? body : undefined;
       },
       { what: 'the leader has swept' },
     );

@@ -107,6 +107,34 @@ describe('the OpenAPI document', () => {
       walk(schemas[name], (node) => expect(node['additionalProperties'], name).not.toBe(false));
   });
 
+  it('tells what a batch may hold, each operation with its own fields, and what may come back', async () => {
+    const { schemas } = (await readDocument()).document.components;
+    const { operations } = schemas['BatchBody']?.['properties'] as {
+      operations: Json & { items: { oneOf: { $ref: string }[]; discriminator: { mapping: Record<string, string> } } };
+    };
+    expect(operations).toMatchObject({ minItems: 1, maxItems: 1000 });
+    const { oneOf, discriminator } = operations.items;
+    expect(Object.keys(discriminator.mapping)).toEqual([
+      'acquire',
+      'get',
+      'renew',
+      'release',
+      'cancel',
+      'break',
+      'enqueue',
+    ]);
+    expect(Object.values(discriminator.mapping)).toEqual(oneOf.map(({ $ref }) => $ref));
+    for (const [op, reference] of Object.entries(discriminator.mapping)) {
+      const schema = schemas[reference.split('/').at(-1) ?? ''] as { properties: Json; required: string[] };
+      expect(schema, op).toMatchObject({ additionalProperties: false, properties: { op: { const: op } } });
+      expect(schema.required, op).toEqual(expect.arrayContaining(['op', 'queue']));
+      if ('wait_ms' in schema.properties) expect(schema.properties['wait_ms'], op).toHaveProperty('not', {});
+    }
+    const body = JSON.stringify(schemas['BatchAnswer']);
+    for (const code of ['queue_busy', 'lease_lost', 'payload_too_large', 'forbidden', 'overloaded', 'invalid_request'])
+      expect(body).toContain(`"${code}"`);
+  });
+
   it('carries the descriptions, ranges and optional bodies of the protocol', async () => {
     const { document } = await readDocument();
     const { schemas } = document.components;

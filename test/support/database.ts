@@ -5,6 +5,12 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { onDatabase } from './database-server.ts';
 
+/** A statement that its connection parses and plans once. */
+export interface PreparedStatement {
+  readonly name: string;
+  readonly text: string;
+}
+
 export interface TestDatabase extends AsyncDisposable {
   readonly name: string;
   /** What a client would use: through the pooler in the project that has one. */
@@ -13,7 +19,7 @@ export interface TestDatabase extends AsyncDisposable {
   readonly directUrl: string;
   /** One statement on a direct connection that this database keeps for the test's own questions. */
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(
-    sql: string,
+    sql: string | PreparedStatement,
     params?: readonly unknown[],
   ): Promise<pg.QueryResult<Row>>;
   /** A direct connection; closed with the database. */

@@ -1,13 +1,13 @@
 import type pg from 'pg';
 import { type Decision, type Operation, wholeDecisions } from '../../src/store/decisions.ts';
-import type { TestDatabase } from './database.ts';
+import type { PreparedStatement, TestDatabase } from './database.ts';
 
 /** Whatever runs one statement: a database's own connection, or one of the test's. */
 export type Connection = pg.ClientBase | Pick<TestDatabase, 'query'>;
 
 export async function rowsOf<Row extends pg.QueryResultRow>(
   on: Connection,
-  sql: string,
+  sql: string | PreparedStatement,
   parameters: readonly unknown[] = [],
 ): Promise<Row[]> {
   // Both kinds of connection take the same two arguments; their overloads do not unite.

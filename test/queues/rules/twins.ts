@@ -83,11 +83,10 @@ async function stateOf(db: TestDatabase): Promise<unknown> {
   const parts = tables.map(
     (table) => `select '${table}' as kind, to_jsonb(t) - array['id', 'xid'] as entry, ctid from signalbox.${table} t`,
   );
-  const rows = await rowsOf(
-    db,
-    `select kind, entry from (${parts.join(' union all ')}) everything order by kind, entry::text`,
-  );
-  return rows;
+  return rowsOf(db, {
+    name: 'everything',
+    text: `select kind, entry from (${parts.join(' union all ')}) everything order by kind, entry::text`,
+  });
 }
 
 export async function expectSameState(twins: Twins): Promise<void> {
