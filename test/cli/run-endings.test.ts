@@ -30,8 +30,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-// One of them tries on for 15 s, and none holds anything.
-describe.concurrent('not acquired', () => {
+describe('not acquired', () => {
   it('exits with 120 where --skip-if-busy meets a taken place, and leaves no claim', async () => {
     const queue = anId('busy');
     await app.client.hold(queue, { ttl_ms: 60_000 });
@@ -170,8 +169,7 @@ describe('the command', () => {
   });
 });
 
-// From here on leases are long enough for what goes on beside them.
-describe.concurrent('a command that ended by itself while its wrapper was paused', () => {
+describe('a command that ended by itself while its wrapper was paused', () => {
   it('has done its work: its own exit code, and released as success', async () => {
     const queue = anId('paused');
     const [go, done] = [join(directory, `${queue}.go`), join(directory, `${queue}.done`)];
@@ -196,7 +194,7 @@ describe.concurrent('a command that ended by itself while its wrapper was paused
   });
 });
 
-describe.concurrent('a token that cannot be sent', () => {
+describe('a token that cannot be sent', () => {
   it.each(['two\nlines', 'with space'])('is refused as an argument and not shown: %j', async (token) => {
     await using command = await signalbox(['status', '--url', app.url], { SIGNALBOX_TOKEN: token });
     expect(await command.ended).toMatchObject({ exitCode: 2 });
@@ -205,7 +203,7 @@ describe.concurrent('a token that cannot be sent', () => {
   });
 });
 
-describe.concurrent('what surrounds the wrapper', () => {
+describe('what surrounds the wrapper', () => {
   it('keeps the lease of a job whose stderr nobody reads', async () => {
     const queue = anId('stalled');
     await using proxy = await TcpProxy.to(app.url);

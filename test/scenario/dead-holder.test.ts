@@ -32,7 +32,7 @@ describe.each([
   { name: 'with a leader', hasLeader: true },
   { name: 'with no leader at all', hasLeader: false },
 ])("a dead holder's slot, $name", ({ hasLeader }) => {
-  test.concurrent('is with the next claim within 1 s of its expiry where that one long-polls', async () => {
+  test('is with the next claim within 1 s of its expiry where that one long-polls', async () => {
     await using database = await freshDatabase();
     if (!hasLeader) await withoutLeader(database);
     await using replica = await startOn(database);
@@ -47,7 +47,7 @@ describe.each([
     if (!hasLeader) expect((await replica.client.orchestrator()).body.chores).toEqual([]);
   });
 
-  test.concurrent('is given to one that merely polls, with its first poll after the expiry', async () => {
+  test('is given to one that merely polls, with its first poll after the expiry', async () => {
     await using database = await freshDatabase();
     if (!hasLeader) await withoutLeader(database);
     await using replica = await startOn(database);
@@ -69,39 +69,33 @@ describe.each([
   });
 });
 
-test.concurrent(
-  'a lease that ran out shows as expired at once, by GET and by the view, before anybody has ended it',
-  async () => {
-    await using database = await freshDatabase();
-    await withoutLeader(database);
-    await using replica = await startOn(database);
-    const queue = anId('dead');
-    const lease = await replica.client.hold(queue, { ttl_ms: 1000 });
-    await until(
-      async () =>
-        (
-          await database.query('select from signalbox.leases where queue = $1 and expires_at <= clock_timestamp()', [
-            queue,
-          ])
-        ).rowCount,
-      { what: 'it has run out' },
-    );
+test('a lease that ran out shows as expired at once, by GET and by the view, before anybody has ended it', async () => {
+  await using database = await freshDatabase();
+  await withoutLeader(database);
+  await using replica = await startOn(database);
+  const queue = anId('dead');
+  const lease = await replica.client.hold(queue, { ttl_ms: 1000 });
+  await until(
+    async () =>
+      (
+        await database.query('select from signalbox.leases where queue = $1 and expires_at <= clock_timestamp()', [
+          queue,
+        ])
+      ).rowCount,
+    { what: 'it has run out' },
+  );
 
-    expect((await replica.client.get(queue, lease.claim_id)).body).toMatchObject({
-      state: 'expired',
-      reason: 'expired',
-    });
-    const { rows } = await database.query(
-      'select expired_not_reaped, ttl_remaining_ms::int as left from signalbox_v1.leases where queue = $1',
-      [queue],
-    );
-    expect(rows).toEqual([{ expired_not_reaped: true, left: 0 }]);
-    expect((await replica.client.queue(queue)).body.holders).toMatchObject([{ expired: true }]);
-    expect((await database.query('select from signalbox.history where queue = $1', [queue])).rowCount).toBe(0);
-  },
-);
+  expect((await replica.client.get(queue, lease.claim_id)).body).toMatchObject({ state: 'expired', reason: 'expired' });
+  const { rows } = await database.query(
+    'select expired_not_reaped, ttl_remaining_ms::int as left from signalbox_v1.leases where queue = $1',
+    [queue],
+  );
+  expect(rows).toEqual([{ expired_not_reaped: true, left: 0 }]);
+  expect((await replica.client.queue(queue)).body.holders).toMatchObject([{ expired: true }]);
+  expect((await database.query('select from signalbox.history where queue = $1', [queue])).rowCount).toBe(0);
+});
 
-test.concurrent('a lease that ran out where nobody waits is cleaned by the leader within 10 s', async () => {
+test('a lease that ran out where nobody waits is cleaned by the leader within 10 s', async () => {
   await using database = await freshDatabase();
   await using replica = await startOn(database);
   const queue = anId('dead');

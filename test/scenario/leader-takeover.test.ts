@@ -50,7 +50,7 @@ async function twoReplicas(database: TestDatabase, leaseSeconds?: number) {
 }
 
 describe('after the leader is gone', () => {
-  test.concurrent.each([
+  test.each([
     { name: 'the default lease', leaseSeconds: undefined, leaseMs: 10_000 },
     { name: 'a lease of 3 s', leaseSeconds: 3, leaseMs: 3000 },
   ])(

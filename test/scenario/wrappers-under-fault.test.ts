@@ -12,14 +12,10 @@ import { TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { beatingScript, beatsIn, endsOf, heldSeconds, processesOf, runScript } from '../support/wrapper.ts';
 
-/** Longer than what the machine may stall while two waves start ten of them each at once. */
+/** Longer than what the machine may stall while two projects start ten of them at once. */
 const ttlMs = 4000;
 const waveSize = 10;
-/** Most of a wave is waiting for its leases to end: two rows of waves go on side by side. */
-const rows = [
-  { row: 'one', waves: [1, 3, 5, 7, 9] },
-  { row: 'other', waves: [2, 4, 6, 8, 10] },
-];
+const waves = Array.from({ length: 10 }, (_, wave) => wave + 1);
 /** /proc/uptime counts in 10 ms, and the two clocks are matched by one round trip. */
 const clockErrorS = 0.03;
 
@@ -27,15 +23,12 @@ type Fault = 'paused' | 'killed' | 'cut off';
 const faults: readonly Fault[] = ['paused', 'killed', 'cut off'];
 
 let database: TestDatabase;
-let replica: Replica;
 let directory: string;
 beforeAll(async () => {
   database = await freshDatabase();
-  replica = await startReplica({ databaseUrl: database.url, directUrl: database.directUrl });
   directory = await mkdtemp(join(tmpdir(), 'signalbox-wrappers-'));
 });
 afterAll(async () => {
-  await replica.kill9();
   await database[Symbol.asyncDispose]();
   await rm(directory, { recursive: true, force: true });
 });
@@ -47,72 +40,74 @@ interface Victim {
   readonly wrapper: BackgroundProcess;
 }
 
-describe.concurrent.each(rows)(
-  '100 wrappers whose commands ignore TERM, each paused, killed or cut off from the service: $row row',
-  ({ waves }) => {
-    async function victim(number: number, proxy: TcpProxy): Promise<Victim> {
-      const fault = faults[number % 3] ?? 'paused';
-      const queue = anId(`wave-${fault.replace(' ', '-')}`);
-      const file = join(directory, queue);
-      const url = fault === 'cut off' ? proxy.through(replica.url) : replica.url;
-      const wrapper = await runScript(url, queue, beatingScript(file), { flags: ['--ttl', `${ttlMs}ms`] });
-      return { fault, queue, file, wrapper };
-    }
+describe('100 wrappers whose commands ignore TERM, each paused, killed or cut off from the service', () => {
+  let replica: Replica;
+  beforeAll(async () => {
+    replica = await startReplica({ databaseUrl: database.url, directUrl: database.directUrl });
+  });
+  afterAll(async () => {
+    await replica.kill9();
+  });
 
-    async function strike({ fault, wrapper }: Victim, number: number): Promise<void> {
-      // Anywhere between two renewals; the cut comes for all of its wave at once.
-      await sleep((number * 173) % (ttlMs / 2));
-      if (fault === 'paused') wrapper.pause();
-      if (fault === 'killed') await wrapper.kill();
-    }
+  async function victim(number: number, proxy: TcpProxy): Promise<Victim> {
+    const fault = faults[number % 3] ?? 'paused';
+    const queue = anId(`wave-${fault.replace(' ', '-')}`);
+    const file = join(directory, queue);
+    const url = fault === 'cut off' ? proxy.through(replica.url) : replica.url;
+    const wrapper = await runScript(url, queue, beatingScript(file), { flags: ['--ttl', `${ttlMs}ms`] });
+    return { fault, queue, file, wrapper };
+  }
 
-    it.each(waves)(
-      'wave %i: no command runs past its lease; the slot is with the next claim within 1 s',
-      // After the wave before it, unlike what is beside it.
-      { timeout: 90_000, concurrent: false },
-      async (wave) => {
-        await using proxy = await TcpProxy.to(replica.url);
-        const victims: Victim[] = [];
-        await using stack = new AsyncDisposableStack();
-        for (let number = 0; number < waveSize; number++) {
-          const one = await victim(wave * waveSize + number, proxy);
-          stack.use(one.wrapper);
-          victims.push(one);
-        }
-        await Promise.all(
-          victims.map(async ({ file }) => until(() => beatsIn(file), { what: 'the command runs', timeoutMs: 20_000 })),
-        );
-        const successors = victims.map(async ({ queue }) =>
-          held(await replica.client.acquire(queue, { wait_ms: 30_000 })),
-        );
-        await Promise.all([...victims.map(strike), sleep((wave * 97) % (ttlMs / 2)).then(() => proxy.freeze())]);
+  async function strike({ fault, wrapper }: Victim, number: number): Promise<void> {
+    // Anywhere between two renewals; the cut comes for all of its wave at once.
+    await sleep((number * 173) % (ttlMs / 2));
+    if (fault === 'paused') wrapper.pause();
+    if (fault === 'killed') await wrapper.kill();
+  }
 
-        const grants = await Promise.all(successors);
-        for (const [number, { fault, queue, file, wrapper }] of victims.entries()) {
-          const end = await until(async () => (await endsOf(database, queue))[0], { what: 'the lease has ended' });
-          const beats = beatsIn(file);
-          expect(end, `${fault} ${queue}`).toMatchObject({ state: 'expired', fencing_token: `${beats?.token}` });
-          expect(grants[number]?.fencing_token, queue).toBeGreaterThan(beats?.token ?? NaN);
-          const { rows } = await database.query<{ gap: number }>(
-            `select extract(epoch from l.acquired_at - h.expires_at)::float8 as gap from signalbox.leases l
+  it.each(waves)(
+    'wave %i: no command runs past its lease; the slot is with the next claim within 1 s',
+    async (wave) => {
+      await using proxy = await TcpProxy.to(replica.url);
+      const victims: Victim[] = [];
+      await using stack = new AsyncDisposableStack();
+      for (let number = 0; number < waveSize; number++) {
+        const one = await victim(wave * waveSize + number, proxy);
+        stack.use(one.wrapper);
+        victims.push(one);
+      }
+      await Promise.all(
+        victims.map(async ({ file }) => until(() => beatsIn(file), { what: 'the command runs', timeoutMs: 20_000 })),
+      );
+      const successors = victims.map(async ({ queue }) =>
+        held(await replica.client.acquire(queue, { wait_ms: 30_000 })),
+      );
+      await Promise.all([...victims.map(strike), sleep((wave * 97) % (ttlMs / 2)).then(() => proxy.freeze())]);
+
+      const grants = await Promise.all(successors);
+      for (const [number, { fault, queue, file, wrapper }] of victims.entries()) {
+        const end = await until(async () => (await endsOf(database, queue))[0], { what: 'the lease has ended' });
+        const beats = beatsIn(file);
+        expect(end, `${fault} ${queue}`).toMatchObject({ state: 'expired', fencing_token: `${beats?.token}` });
+        expect(grants[number]?.fencing_token, queue).toBeGreaterThan(beats?.token ?? NaN);
+        const { rows } = await database.query<{ gap: number }>(
+          `select extract(epoch from l.acquired_at - h.expires_at)::float8 as gap from signalbox.leases l
          join signalbox.history h using (queue) where queue = $1`,
-            [queue],
-          );
-          expect(rows[0]?.gap, `${fault} ${queue}`).toBeLessThanOrEqual(1);
-          // Everything it had started is gone, and nothing was written meanwhile.
-          await until(() => processesOf(queue).length === 0, { what: `nothing of ${queue} is left` });
-          expect(beatsIn(file)?.last, `${fault} ${queue}`).toBeLessThan(end.expires + clockErrorS);
-          if (fault === 'paused') wrapper.resume();
-          if (fault !== 'killed') expect((await wrapper.ended).exitCode, `${fault}\n${wrapper.output}`).toBe(121);
-        }
-      },
-    );
-  },
-);
+          [queue],
+        );
+        expect(rows[0]?.gap, `${fault} ${queue}`).toBeLessThanOrEqual(1);
+        // Everything it had started is gone, and nothing was written meanwhile.
+        await until(() => processesOf(queue).length === 0, { what: `nothing of ${queue} is left` });
+        expect(beatsIn(file)?.last, `${fault} ${queue}`).toBeLessThan(end.expires + clockErrorS);
+        if (fault === 'paused') wrapper.resume();
+        if (fault !== 'killed') expect((await wrapper.ended).exitCode, `${fault}\n${wrapper.output}`).toBe(121);
+      }
+    },
+    90_000,
+  );
+});
 
 it('a job of 20 s under a ttl of 2 s keeps its lease while both replicas restart and the leader is killed', async () => {
-  // The replica of the waves is not to lead here.
-  await using database = await freshDatabase();
   const options = { databaseUrl: database.url, directUrl: database.directUrl };
   await using balancer = await TcpBalancer.start();
   await using stack = new AsyncDisposableStack();

@@ -13,7 +13,7 @@ const took = async (work: PromiseLike<unknown>) => {
   return performance.now() - startedAt;
 };
 
-test.concurrent('SIGTERM ends a replica whose database went silent', { timeout: 60_000 }, async () => {
+test('SIGTERM ends a replica whose database went silent', { timeout: 60_000 }, async () => {
   await using database = await freshDatabase();
   await using proxy = await TcpProxy.to(database.directUrl);
   const url = proxy.through(database.directUrl);
@@ -24,52 +24,45 @@ test.concurrent('SIGTERM ends a replica whose database went silent', { timeout: 
   expect(await ended).toBe(0);
 });
 
-test.concurrent(
-  'SIGTERM ends a replica that waits for a migration on a database that went silent',
-  async () => {
-    await using database = await freshDatabase();
-    await using proxy = await TcpProxy.to(database.directUrl);
-    const url = proxy.through(database.directUrl);
-    const migrating = await database.connect();
-    await migrating.query('select pg_advisory_lock(3853314791062309107)');
-    await using starting = await launchReplica({ databaseUrl: url, directUrl: url });
-    await until(
-      async () =>
-        (
-          await database.query(`select from pg_stat_activity where wait_event = 'advisory'
+test('SIGTERM ends a replica that waits for a migration on a database that went silent', async () => {
+  await using database = await freshDatabase();
+  await using proxy = await TcpProxy.to(database.directUrl);
+  const url = proxy.through(database.directUrl);
+  const migrating = await database.connect();
+  await migrating.query('select pg_advisory_lock(3853314791062309107)');
+  await using starting = await launchReplica({ databaseUrl: url, directUrl: url });
+  await until(
+    async () =>
+      (
+        await database.query(`select from pg_stat_activity where wait_event = 'advisory'
           and datname = current_database() and application_name = 'signalbox migrate'`)
-        ).rowCount,
-      { what: 'it waits', timeoutMs: 20_000 },
-    );
-    proxy.freeze();
-    const ended = starting.terminate();
-    expect(await took(ended)).toBeLessThan(5000);
-    expect((await ended).exitCode).toBe(0);
-  },
-  30_000,
-);
+      ).rowCount,
+    { what: 'it waits', timeoutMs: 20_000 },
+  );
+  proxy.freeze();
+  const ended = starting.terminate();
+  expect(await took(ended)).toBeLessThan(5000);
+  expect((await ended).exitCode).toBe(0);
+}, 30_000);
 
-test.concurrent(
-  'pools end within about a second with idle, busy and half-made connections that are silent',
-  async () => {
-    await using database = await freshDatabase();
-    await using proxy = await TcpProxy.to(database.directUrl);
-    const db = new Database({
-      url: proxy.through(database.directUrl),
-      connectTimeoutMs: 20_000,
-      statementTimeoutMs: 20_000,
-    });
-    const ask = (lane: 'read' | 'decide' | 'sweep') => db.query(lane, { sql: 'select 1', parameters: [] });
-    await Promise.all([ask('read'), ask('decide')]);
-    proxy.freeze();
-    const busy = [ask('read'), ask('sweep')].map((asked) => asked.catch((error: unknown) => (error as Error).name));
-    await sleep(50);
-    expect(await took(db.stop())).toBeLessThan(3000);
-    expect(await Promise.all(busy)).toEqual(['DatabaseUnavailableError', 'DatabaseUnavailableError']);
-  },
-);
+test('pools end within about a second with idle, busy and half-made connections that are silent', async () => {
+  await using database = await freshDatabase();
+  await using proxy = await TcpProxy.to(database.directUrl);
+  const db = new Database({
+    url: proxy.through(database.directUrl),
+    connectTimeoutMs: 20_000,
+    statementTimeoutMs: 20_000,
+  });
+  const ask = (lane: 'read' | 'decide' | 'sweep') => db.query(lane, { sql: 'select 1', parameters: [] });
+  await Promise.all([ask('read'), ask('decide')]);
+  proxy.freeze();
+  const busy = [ask('read'), ask('sweep')].map((asked) => asked.catch((error: unknown) => (error as Error).name));
+  await sleep(50);
+  expect(await took(db.stop())).toBeLessThan(3000);
+  expect(await Promise.all(busy)).toEqual(['DatabaseUnavailableError', 'DatabaseUnavailableError']);
+});
 
-test.concurrent('a listening connection that is silent ends within about a second', async () => {
+test('a listening connection that is silent ends within about a second', async () => {
   await using database = await freshDatabase();
   await using proxy = await TcpProxy.to(database.directUrl);
   const connection = await listen(proxy.through(database.directUrl), () => undefined, { connectTimeoutMs: 5000 });

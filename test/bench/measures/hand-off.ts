@@ -17,7 +17,7 @@ const waiters = 32;
 export const handOff: Measure = {
   name: 'hand-off',
   run: async (rig, scope) => {
-    const handOffs = rig.extent.isQuick ? 300 : 1000;
+    const handOffs = rig.extent.isQuick ? 250 : 1000;
     const one = await startSignalbox(rig, scope);
     const three = await startSignalbox(rig, scope, { name: 'signalbox_across_3_replicas', replicas: 3 });
     const peers = await openPeers(rig, scope, [openEtcdGateway]);
