@@ -9,24 +9,34 @@ export interface BatcherOptions<Item, Result> {
   readonly inFlightMax: number;
   /** Beyond this many items that wait to be sent, `submit` throws `overloaded`. */
   readonly pendingMax: number;
+  /** An item that could not be sent for so long is answered `overloaded`, not done. Default 5,000 ms. */
+  readonly waitMaxMs?: number;
   readonly onBatch?: (size: number) => void;
 }
 
+/** How long a batch may hold up those behind it that are fewer. */
+const patienceMs = 5;
+
 interface Entry<Item, Result> {
   readonly item: Item;
+  readonly sinceMs: number;
   readonly resolve: (result: Result | Promise<Result>) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
  * Gathers what arrives in one turn of the event loop, and while earlier batches are in flight, into one call. An idle
- * batcher sends at the end of the turn; it never waits for more.
+ * batcher sends at the end of the turn; it never waits for more. Beside a batch in flight another one goes out when it is
+ * no smaller, or after 5 ms: a call costs the database as much as a dozen of its items, so two halves of a batch cost more
+ * than the whole (measured: a fifth more pairs at 4 and 16 clients), and no slow batch holds up the rest.
  */
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
   #pending: Entry<Item, Result>[] = [];
   #inFlight = 0;
+  #lastSize = 0;
   #scheduled = false;
+  #patience: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options;
@@ -43,24 +53,52 @@ export class Batcher<Item, Result> {
       throw new SignalboxError('overloaded', { retryAfterMs: 1000 });
     }
     return new Promise((resolve, reject) => {
-      this.#pending.push({ item, resolve, reject });
+      this.#pending.push({ item, sinceMs: this.#options.clock.monotonicMs(), resolve, reject });
       this.#schedule();
     });
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight >= this.#options.inFlightMax) return;
+    if (this.#scheduled || this.#pending.length === 0 || this.#inFlight >= this.#options.inFlightMax) return;
+    if (!this.#maySend()) {
+      this.#patience ??= setTimeout(() => {
+        this.#patience = undefined;
+        this.#lastSize = 0;
+        this.#schedule();
+      }, patienceMs);
+      return;
+    }
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      while (this.#pending.length > 0 && this.#inFlight < this.#options.inFlightMax) {
-        void this.#send(this.#pending.splice(0, this.#options.batchMax));
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+      while (this.#maySend()) {
+        const entries = this.#takeNext();
+        if (entries.length > 0) void this.#send(entries);
       }
+      this.#schedule();
     });
+  }
+
+  #maySend(): boolean {
+    if (this.#pending.length === 0 || this.#inFlight >= this.#options.inFlightMax) return false;
+    return this.#inFlight === 0 || this.#pending.length >= Math.min(this.#lastSize, this.#options.batchMax);
+  }
+
+  /** The next batch, without those that have waited too long: nobody may be listening for them any more. */
+  #takeNext(): Entry<Item, Result>[] {
+    const { clock, batchMax, waitMaxMs = 5000 } = this.#options;
+    const oldestMs = clock.monotonicMs() - waitMaxMs;
+    while (this.#pending[0] !== undefined && this.#pending[0].sinceMs < oldestMs) {
+      this.#pending.shift()?.reject(new SignalboxError('overloaded', { retryAfterMs: 1000 }));
+    }
+    return this.#pending.splice(0, batchMax);
   }
 
   async #send(entries: readonly Entry<Item, Result>[]): Promise<void> {
     this.#inFlight++;
+    this.#lastSize = entries.length;
     this.#options.onBatch?.(entries.length);
     try {
       const results = await this.#options.run(
@@ -76,7 +114,7 @@ export class Batcher<Item, Result> {
       for (const { reject } of entries) reject(error);
     } finally {
       this.#inFlight--;
-      if (this.#pending.length > 0) this.#schedule();
+      this.#schedule();
     }
   }
 }

@@ -36,12 +36,62 @@ describe('batches', () => {
     await turn();
     expect(sizes()).toEqual([3, 3]);
     expect(batcher.pending).toBe(2);
-    batches[1]?.answer();
+    for (const { answer } of batches) answer();
     await turn();
     await turn();
     expect(sizes()).toEqual([3, 3, 2]);
     for (const { answer } of batches) answer();
     expect(await answers).toEqual(Array.from('abcdefgh'));
+  });
+
+  it('go out beside one in flight when they are no smaller', async () => {
+    const { batcher, batches, sizes } = recordedBatcher({ inFlightMax: 2 });
+    const answers = [batcher.submit('a'), batcher.submit('b')];
+    await turn();
+    answers.push(batcher.submit('c'));
+    await turn();
+    expect(sizes()).toEqual([2]);
+    answers.push(batcher.submit('d'));
+    await turn();
+    expect(sizes()).toEqual([2, 2]);
+    for (const { answer } of batches) answer();
+    expect(await Promise.all(answers)).toEqual(Array.from('abcd'));
+  });
+
+  it('that are smaller go out all the same when the one in flight is slow', async () => {
+    const sent = Promise.withResolvers<readonly string[]>();
+    const { batcher, batches } = recordedBatcher({
+      inFlightMax: 2,
+      onBatch: (size) => {
+        if (size === 1) sent.resolve(['c']);
+      },
+    });
+    const slow = [batcher.submit('a'), batcher.submit('b')];
+    await turn();
+    const late = batcher.submit('c');
+    await sent.promise;
+    batches[1]?.answer();
+    expect(await late).toBe('c');
+    batches[0]?.answer();
+    expect(await Promise.all(slow)).toEqual(['a', 'b']);
+  });
+
+  it('leave out what has waited too long: it is told overloaded, and not done', async () => {
+    let nowMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => nowMs };
+    const { batcher, batches } = recordedBatcher({ clock, waitMaxMs: 1000 });
+    const first = batcher.submit('a');
+    await turn();
+    const old = batcher.submit('b');
+    nowMs = 500;
+    const young = batcher.submit('c');
+    nowMs = 1001;
+    batches[0]?.answer();
+    await expect(old).rejects.toMatchObject({ code: 'overloaded', retryAfterMs: 1000 });
+    await turn();
+    expect(batches.map(({ items }) => items)).toEqual([['a'], ['c']]);
+    batches[1]?.answer();
+    expect(await Promise.all([first, young])).toEqual(['a', 'c']);
   });
 
   it('gather what arrives while one is in flight', async () => {
