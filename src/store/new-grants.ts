@@ -5,10 +5,16 @@ interface GrantBody {
   readonly slot: number;
   readonly fencing_token: number;
   readonly ttl_ms: number;
-  /** From `granted_at` to `expires_at`. */
+  /** From the grant on. */
   readonly ttl_remaining_ms: number;
   readonly granted_at: string;
-  readonly expires_at: string;
+}
+
+/** A time of the database (RFC 3339, microseconds, UTC) and whole milliseconds. */
+function later(at: string, ms: number): string {
+  const wholeMsLength = '2026-01-01T00:00:00.000'.length;
+  const sum = new Date(Date.parse(`${at.slice(0, wholeMsLength)}Z`) + ms).toISOString();
+  return sum.slice(0, wholeMsLength) + at.slice(wholeMsLength);
 }
 
 /**
@@ -16,8 +22,7 @@ interface GrantBody {
  * does not repeat what it was just told; its answers to those who ask again have the same members (signalbox.lease_body).
  */
 export function heldDecision(operation: AcquireOperation, decision: Decision): Decision {
-  const { slot, fencing_token, ttl_ms, ttl_remaining_ms, granted_at, expires_at } =
-    decision.body as unknown as GrantBody;
+  const { slot, fencing_token, ttl_ms, ttl_remaining_ms, granted_at } = decision.body as unknown as GrantBody;
   const { claim_id, queue, holder } = operation;
   const body = {
     claim_id,
@@ -39,7 +44,7 @@ export function heldDecision(operation: AcquireOperation, decision: Decision): D
     enqueued_at: granted_at,
     acquired_at: granted_at,
     renewed_at: granted_at,
-    expires_at,
+    expires_at: later(granted_at, ttl_remaining_ms),
   };
   return { item: decision.item, code: 'held', queue, claim_id, body };
 }

@@ -134,8 +134,8 @@ begin
     v_lease := signalbox.grant_slot(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token, true,
       v_settings.max_hold_ms);
     v_answer.code := 'granted';
-    v_answer.body := signalbox.grant_body(v_lease.slot, v_lease.fencing_token, v_lease.ttl_ms, v_lease.acquired_at,
-      v_lease.expires_at);
+    v_answer.body := signalbox.grant_body(v_lease.slot, v_lease.fencing_token, v_lease.ttl_ms,
+      signalbox.ms_until(v_lease.expires_at, v_lease.acquired_at), signalbox.rfc3339(v_lease.acquired_at));
     return next v_answer;
     return;
   end if;

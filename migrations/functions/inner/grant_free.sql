@@ -11,6 +11,7 @@ language plpgsql
 as $$
 declare
   v_now timestamptz := signalbox.clock();
+  v_granted_at text := signalbox.rfc3339(v_now);
   v_token_floor bigint := signalbox.token_floor();
   v_decisions signalbox_v1.decision[];
 begin
@@ -19,7 +20,7 @@ begin
   with room as materialized (
     select (o.ordinality - 1)::integer as item, o.claim_id, o.holder, o.priority, o.mode, o.labels, o.metadata, f.place,
       greatest(s.newest_token + 1, v_token_floor) as token, coalesce(o.ttl_ms, q.default_ttl_ms) as lease_ms,
-      v_now + signalbox.ms(q.max_hold_ms) as hold_until
+      q.max_hold_ms, v_now + signalbox.ms(q.max_hold_ms) as hold_until
     from unnest(p_operations) with ordinality o
     cross join lateral (
       select n.concurrency_limit, n.waiting from signalbox.lines n where n.queue = o.queue limit 1) n
@@ -48,14 +49,15 @@ begin
         kind = 'claim', attempt = 1
       from room r
       where l.ctid = r.place and l.state = 'free'
-      returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms, l.expires_at),
+      returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms,
+        least(r.lease_ms, r.max_hold_ms) as remaining_ms),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
       select v_now, 'lease.granted', g.queue, g.claim_id, jsonb_build_object('holder', g.holder, 'slot', g.slot,
         'fencing_token', g.fencing_token, 'offered', false)
       from granted g)
   select array_agg((g.item, 'granted', g.queue, g.claim_id,
-      signalbox.grant_body(g.slot, g.fencing_token, g.ttl_ms, v_now, g.expires_at))::signalbox_v1.decision)
+      signalbox.grant_body(g.slot, g.fencing_token, g.ttl_ms, g.remaining_ms, v_granted_at))::signalbox_v1.decision)
     into v_decisions from granted g;
   return coalesce(v_decisions, '{}');
 end $$;
