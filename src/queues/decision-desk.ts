@@ -10,6 +10,7 @@ import { failureKind } from '../store/failures.ts';
 import { Batcher } from './batcher.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { News } from './news.ts';
+import { QueueTurns } from './queue-turns.ts';
 
 export interface DecisionDeskOptions {
   readonly db: Database;
@@ -34,8 +35,9 @@ interface Contender {
 }
 
 /**
- * Where operations become decisions. The usual way is one mixed call for all that arrived in a turn; it skips lines
- * that somebody else has locked. Their operations go through a lane of their own, one call per busy queue, so that one
+ * Where operations become decisions. The usual way is one mixed call for all that arrived in a turn. Of calls at the same
+ * time no two are about one queue: its operations take turns. A call skips lines that somebody else has locked. Their
+ * operations go through a lane of their own, one call per busy queue, so that one
  * stuck queue never stalls the replica. A queue that does not exist is made by a call of its own, then asked again.
  */
 export class DecisionDesk {
@@ -43,6 +45,7 @@ export class DecisionDesk {
   readonly #batcher: Batcher<Operation, Arrival>;
   readonly #newQueues: Batcher<string, true>;
   readonly #lanes = new Map<string, Contender[]>();
+  readonly #turns = new QueueTurns();
 
   constructor(options: DecisionDeskOptions) {
     this.#options = options;
@@ -66,9 +69,9 @@ export class DecisionDesk {
     });
   }
 
-  /** Operations that wait to be sent, those that contend for a line included. */
+  /** Operations that wait to be sent, those that wait for their queue's turn or contend for its line included. */
   get pending(): number {
-    let pending = this.#batcher.pending;
+    let pending = this.#batcher.pending + this.#turns.waiting;
     for (const lane of this.#lanes.values()) pending += lane.length;
     return pending;
   }
@@ -78,8 +81,7 @@ export class DecisionDesk {
    * or `database_timeout` (unknown whether it was).
    */
   async decide(operation: Operation): Promise<Arrival> {
-    const lane = this.#lanes.get(operation.queue);
-    const arrival = await (lane === undefined ? this.#batcher.submit(operation) : this.#contend(operation));
+    const arrival = await this.#submit(operation);
     if (arrival.decision.code !== 'queue_not_found') return arrival;
     if (!makesQueues(operation) || !this.#options.autoCreateQueues) return arrival;
     if (operation.op === 'acquire' && operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
@@ -96,16 +98,63 @@ export class DecisionDesk {
     return this.#contend(operation);
   }
 
+  #submit(operation: Operation): Promise<Arrival> {
+    const { queue, op } = operation;
+    if (this.#lanes.has(queue)) return this.#contend(operation);
+    // An enqueue needs no line: it goes to the inbox where that is locked.
+    const turn = op === 'enqueue' ? undefined : this.#turns.wait(queue, op === 'acquire');
+    return turn === undefined ? this.#batcher.submit(operation) : this.#submitAfter(turn, operation);
+  }
+
+  async #submitAfter(turn: Promise<void>, operation: Operation): Promise<Arrival> {
+    const { clock, pendingMax, lineWaitMs } = this.#options;
+    if (this.#turns.waiting > pendingMax) throw new SignalboxError('overloaded', { retryAfterMs: 1000 });
+    const untilMs = clock.monotonicMs() + lineWaitMs;
+    await turn;
+    if (clock.monotonicMs() >= untilMs) {
+      throw new SignalboxError('overloaded', { detail: lineNotHad, retryAfterMs: 1000 });
+    }
+    return this.#submit(operation);
+  }
+
+  /** Sends what no other call is about; the rest waits for its turn. */
   async #run(operations: readonly Operation[], sentAtMs: number): Promise<readonly (Arrival | Promise<Arrival>)[]> {
-    let decisions: readonly Decision[];
+    const taken = new Set<string>();
+    const isOurs = ({ queue, op }: Operation) => {
+      if (taken.has(queue)) return true;
+      if (!this.#turns.take(queue)) return op === 'enqueue';
+      taken.add(queue);
+      return true;
+    };
+    const ours = operations.filter(isOurs);
+    const decided = this.#decide(ours, taken, sentAtMs);
+    if (ours.length === operations.length) return decided;
+    const places = new Map(ours.map((operation, place) => [operation, place]));
+    return operations.map(async (operation) => {
+      const place = places.get(operation);
+      const arrival = place === undefined ? await this.#submit(operation) : await (await decided)[place];
+      if (arrival === undefined) throw new Error('the database did not answer this operation');
+      return arrival;
+    });
+  }
+
+  async #decide(
+    operations: readonly Operation[],
+    queues: ReadonlySet<string>,
+    sentAtMs: number,
+  ): Promise<readonly (Arrival | Promise<Arrival>)[]> {
+    if (operations.length === 0) return [];
+    let decisions: readonly Decision[] = [];
     try {
       decisions = await decide(this.#options.db, operations);
+      this.#options.news.spread(decisions, sentAtMs);
     } catch (error) {
       if (failureKind(error) !== 'contended') throw databaseProblem(error);
       // One of them met a lock or a deadlock, and all were rolled back. Alone, the others do not suffer for it.
       return operations.map((operation) => this.#contend(operation));
+    } finally {
+      this.#turns.giveBack(queues, (queue) => decisions.some((d) => d.code === 'held' && d.queue === queue));
     }
-    this.#options.news.spread(decisions, sentAtMs);
     return answers(operations, decisions, sentAtMs).map((arrival, index) => {
       const operation = operations[index];
       return arrival.decision.code === 'line_busy' && operation !== undefined ? this.#contend(operation) : arrival;
