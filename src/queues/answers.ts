@@ -45,18 +45,30 @@ export function claimView(arrival: Arrival, receivedAtMs: number): ClaimView {
   }
 }
 
-export function renewedLease(arrival: Arrival, receivedAtMs: number): RenewedLease {
-  const lease = heldClaim(arrival, receivedAtMs);
+/** What a renewal changes, or its holder may not know (signalbox.renewed_body). */
+interface RenewedBody {
+  readonly fencing_token: RenewedLease['fencing_token'];
+  readonly slot: number;
+  readonly release_requested: boolean;
+  readonly ttl_remaining_ms: number;
+  readonly expires_at: string;
+}
+
+/** A renewal is sent after it was asked for, so all the time that its lease has left counts from then on. */
+export function renewedLease({ decision, sentAtMs }: Arrival, receivedAtMs: number): RenewedLease {
+  const { fencing_token, slot, release_requested, ttl_remaining_ms, expires_at } = bodyOf(
+    decision,
+  ) as unknown as RenewedBody;
   return {
-    claim_id: lease.claim_id,
-    queue: lease.queue,
-    fencing_token: lease.fencing_token,
-    slot: lease.slot,
-    ttl_remaining_ms: lease.ttl_remaining_ms,
-    waited_ms: lease.waited_ms,
-    renew_after_ms: lease.renew_after_ms,
-    release_requested: lease.release_requested,
-    expires_at: lease.expires_at,
+    claim_id: decision.claim_id as RenewedLease['claim_id'],
+    queue: decision.queue as RenewedLease['queue'],
+    fencing_token,
+    slot,
+    ttl_remaining_ms,
+    waited_ms: Math.max(0, Math.floor(sentAtMs - receivedAtMs)),
+    renew_after_ms: Math.floor(ttl_remaining_ms / 3),
+    release_requested,
+    expires_at,
   };
 }
 

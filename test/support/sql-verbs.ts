@@ -79,6 +79,22 @@ export function releaseItem(queue: string, claimId: string, token: number, optio
   return { op: 'release', queue, claim_id: claimId, fencing_token: token, outcome, retry_after_ms, error };
 }
 
+export interface RenewOptions {
+  readonly ttl_ms?: number | undefined;
+  readonly holder?: string | undefined;
+  readonly shorten?: boolean | undefined;
+}
+
+export function renewItem(queue: string, claimId: string, token: number, options: RenewOptions = {}) {
+  const { ttl_ms, holder, shorten } = options;
+  return { queue, claim_id: claimId, fencing_token: token, ttl_ms, holder, shorten };
+}
+
+/** One row answers each item; of a renewed lease it tells only what a renewal changes. */
+export function renewItems(on: Connection, items: readonly object[]): Promise<Answer[]> {
+  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew($1)', [JSON.stringify(items)]);
+}
+
 export interface EnqueueOptions {
   /** JSON text. */
   readonly payload?: string | undefined;
@@ -202,10 +218,8 @@ export function onQueue(on: Connection, queue: string) {
     take: (max = 1, item: TakeItem = {}) => take(on, { queue, max, ...item }),
     cancel: (claimId: string, options?: Waiting) => one({ op: 'cancel', queue, claim_id: claimId }, options),
     break: (claimId: string) => one({ op: 'break', queue, claim_id: claimId, reason: 'test', actor: 'tester' }),
-    renew: async (claimId: string, token: number, ttl_ms?: number) => {
-      const items = [{ queue, claim_id: claimId, fencing_token: token, ttl_ms }];
-      return answerOf(await rowsOf<Answer>(on, 'select * from signalbox_v1.renew($1)', [JSON.stringify(items)]));
-    },
+    renew: async (claimId: string, token: number, ttl_ms?: number) =>
+      answerOf(await renewItems(on, [renewItem(queue, claimId, token, { ttl_ms })])),
     look: async (claimId: string, { hear = false } = {}) =>
       answerOf(await rowsOf<Answer>(on, 'select * from signalbox_v1.look($1, $2)', [claims([claimId]), hear])),
     lookAll: (claimIds: readonly string[], { hear = false } = {}) =>

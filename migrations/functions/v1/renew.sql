@@ -1,7 +1,8 @@
 -- Renews leases: [{"queue", "claim_id", "fencing_token", "ttl_ms", "holder", "shorten"}]; the holder only where it is to
 -- be checked; shorten: a ttl_ms above the queue's max_ttl_ms is that. No line is locked; lease rows are, in (queue, slot)
--- order, in a statement of their own, so that the new expiry counts from after any wait. Renewal succeeds while the row
+-- order, before the clock is read, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
+-- One row answers each item; of a renewed lease it says what changes (renewed_body).
 create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -12,6 +13,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+  v_decisions signalbox_v1.decision[];
+  v_answered integer[];
   v_item record;
   v_line signalbox.lines;
   v_lease signalbox.leases;
@@ -20,26 +23,21 @@ declare
   v_now timestamptz;
 begin
   perform signalbox.require_read_committed();
-  -- Each item looks up its own row, and is locked in the order of the outer rows: joined, a plan cached on small tables
-  -- would read all leases when there are many.
-  perform 1 from (
-    select o.queue, o.slot
-    from jsonb_to_recordset(p_items) as x(queue text, claim_id text, fencing_token bigint)
-    cross join lateral (
-      (select l.queue, l.slot from signalbox.leases l
-       where not (select n.wide from signalbox.lines n where n.queue = x.queue) and l.queue = x.queue
-         and l.claim_id = x.claim_id and l.fencing_token = x.fencing_token and l.state = 'held' limit 1)
-      union all
-      (select w.queue, w.slot from signalbox.wide_slots w
-       where w.queue = x.queue and w.claim_id = x.claim_id limit 1)) o
-    order by o.queue, o.slot) s
-  cross join lateral (
-    select 1 from signalbox.leases l where l.queue = s.queue and l.slot = s.slot for no key update) l;
+
+  -- The usual ones first, all in one statement; what that leaves is decided one by one.
+  v_decisions := signalbox.renew_fitting(p_items);
+  return query select * from unnest(v_decisions);
+  if cardinality(v_decisions) = jsonb_array_length(p_items) then
+    return;
+  end if;
+  v_answered := array(select d.item from unnest(v_decisions) d);
 
   for v_item in
-    select (o.n - 1)::integer as item, x.* from jsonb_array_elements(p_items) with ordinality o(value, n),
-      jsonb_to_record(o.value) as x(queue text, claim_id text, fencing_token bigint, ttl_ms integer, holder text,
-        shorten boolean)
+    select (x.ordinality - 1)::integer as item, x.*
+    from rows from (jsonb_to_recordset(p_items) as (queue text, claim_id text, fencing_token bigint, ttl_ms integer,
+      holder text, shorten boolean)) with ordinality x
+    where x.ordinality - 1 <> all(v_answered)
+    order by x.ordinality
   loop
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     if not found then
@@ -71,7 +69,8 @@ begin
         returning * into v_lease;
       if found then
         return next (v_item.item, 'renewed', v_item.queue, v_item.claim_id,
-          signalbox.lease_body(v_lease))::signalbox_v1.decision;
+          signalbox.renewed_body(v_lease.fencing_token, v_lease.slot, v_lease.release_requested, v_now,
+            v_lease.expires_at))::signalbox_v1.decision;
         continue;
       end if;
       v_lease := signalbox.find_lease(v_line, v_item.claim_id);

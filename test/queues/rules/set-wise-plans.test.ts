@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
-import { acquireItem, decide, makeQueues, oneOf, releaseItem } from '../../support/sql-verbs.ts';
+import { acquireItem, decide, makeQueues, oneOf, releaseItem, renewItem, renewItems } from '../../support/sql-verbs.ts';
 
 /** Rows that this database's statements read: by sequential scans, and entries and rows through indexes. */
 async function rowsRead(client: pg.Client): Promise<number> {
@@ -14,11 +14,16 @@ async function rowsRead(client: pg.Client): Promise<number> {
   return read;
 }
 
-/** Each queue held and released, twice: what a busy replica does all day. */
+/** Each queue held, renewed and released, twice: what a busy replica does all day. */
 async function useAll(client: pg.Client, used: readonly string[], round: string): Promise<void> {
   const acquires = used.map((queue) => acquireItem(queue, round));
   const held = await decide(client, acquires);
   expect(held.map(({ code }) => code)).toEqual(used.map(() => 'held'));
+  const renewed = await renewItems(
+    client,
+    held.map(({ queue, claim_id, body }) => renewItem(queue, claim_id ?? '', body.fencing_token, { ttl_ms: 40_000 })),
+  );
+  expect(renewed.map(({ code }) => code)).toEqual(used.map(() => 'renewed'));
   const releases = held.map(({ queue, claim_id, body }) => releaseItem(queue, claim_id ?? '', body.fencing_token));
   const mixed = await decide(client, [...releases, ...used.map((queue) => acquireItem(queue, `${round} again`))]);
   expect(mixed.map(({ code }) => code)).toEqual([...used.map(() => 'released'), ...used.map(() => 'held')]);

@@ -21,7 +21,7 @@ export interface Twins extends AsyncDisposable {
 
 export async function openTwins(): Promise<Twins> {
   const [usual, single] = await Promise.all([freshDatabase(), freshDatabase()]);
-  for (const name of ['grant_free', 'release_held']) await disable(single, name);
+  for (const name of ['grant_free', 'release_held', 'renew_fitting']) await disable(single, name);
   await countSetWiseReleases(usual);
   const { start } = await oneOf<{ start: string }>(
     usual,
