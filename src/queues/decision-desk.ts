@@ -107,13 +107,17 @@ export class DecisionDesk {
   }
 
   async #submitAfter(turn: Promise<void>, operation: Operation): Promise<Arrival> {
-    const { clock, pendingMax, lineWaitMs } = this.#options;
+    const { pendingMax, lineWaitMs } = this.#options;
     if (this.#turns.waiting > pendingMax) throw new SignalboxError('overloaded', { retryAfterMs: 1000 });
-    const untilMs = clock.monotonicMs() + lineWaitMs;
-    await turn;
-    if (clock.monotonicMs() >= untilMs) {
-      throw new SignalboxError('overloaded', { detail: lineNotHad, retryAfterMs: 1000 });
-    }
+    await new Promise<void>((resolve, reject) => {
+      // Told in time also while the call that it waits for hangs.
+      const tooLong = () => reject(new SignalboxError('overloaded', { detail: lineNotHad, retryAfterMs: 1000 }));
+      const timer = setTimeout(tooLong, lineWaitMs);
+      void turn.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
     return this.#submit(operation);
   }
 

@@ -49,7 +49,7 @@ function deskOfSlowDatabase() {
     batchMax: 2,
     inFlightMax: 3,
     pendingMax: 100,
-    lineWaitMs: 1000,
+    lineWaitMs: 100,
     onBatch: () => undefined,
   });
   let claims = 0;
@@ -108,4 +108,14 @@ it('an enqueue does not wait for its queue: it needs no line', async () => {
   expect(calls.map(({ about }) => about)).toEqual([['acquire hot'], ['enqueue hot']]);
   for (const { answer } of calls) answer();
   await Promise.all(answers);
+});
+
+it('what waits for a call that hangs is told in time; nothing was done', async () => {
+  const { calls, decide } = deskOfSlowDatabase();
+  const hangs = decide('acquire', 'hot');
+  await turnOfTheLoop();
+  await expect(decide('acquire', 'hot')).rejects.toMatchObject({ code: 'overloaded' });
+  expect(calls.length).toBe(1);
+  calls[0]?.answer();
+  await hangs;
 });
