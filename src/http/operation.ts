@@ -99,7 +99,7 @@ declare module 'fastify' {
     /** The JSON text `body` was made from, for operations that keep it. */
     bodyText: string | undefined;
     /** What became of the operations of a batch, for the log; undefined for calls that are none. */
-    batched: BatchSummary | undefined;
+    batched: { summary(): BatchSummary } | undefined;
     /** Who calls; undefined for calls that need no token, and until that is decided. */
     caller: Caller | undefined;
   }

@@ -41,7 +41,7 @@ export function requestSummary({ log, clock, observe }: { log: Logger; clock: Cl
     observe?.(route, request.method, status, durationMs / 1000);
     // Who changed settings or ended what others held is to be found in the log.
     const needs = request.routeOptions.config.operation?.needs;
-    const { batched } = request;
+    const batched = request.batched?.summary();
     const isAdministration =
       (typeof needs === 'object' && needs.scope === 'admin') ||
       (batched !== undefined && batched.administered.length > 0);

@@ -37,6 +37,7 @@ export class Batcher<Item, Result> {
   #lastSize = 0;
   #scheduled = false;
   #patience: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options;
@@ -55,6 +56,7 @@ export class Batcher<Item, Result> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ item, sinceMs: this.#options.clock.monotonicMs(), resolve, reject });
       this.#schedule();
+      this.#watchDeadline();
     });
   }
 
@@ -86,14 +88,38 @@ export class Batcher<Item, Result> {
     return this.#inFlight === 0 || this.#pending.length >= Math.min(this.#lastSize, this.#options.batchMax);
   }
 
-  /** The next batch, without those that have waited too long: nobody may be listening for them any more. */
-  #takeNext(): Entry<Item, Result>[] {
-    const { clock, batchMax, waitMaxMs = 5000 } = this.#options;
-    const oldestMs = clock.monotonicMs() - waitMaxMs;
-    while (this.#pending[0] !== undefined && this.#pending[0].sinceMs < oldestMs) {
+  /** Answers in time also while nothing is sent, because the calls in flight hang. One timer for all who wait. */
+  #watchDeadline(): void {
+    const oldest = this.#pending[0];
+    if (oldest === undefined || this.#deadline !== undefined) return;
+    const { clock } = this.#options;
+    const leftMs = oldest.sinceMs + this.#waitMaxMs - clock.monotonicMs();
+    // The timer waits for whoever comes next, too, and stops no process from ending.
+    this.#deadline = setTimeout(
+      () => {
+        this.#deadline = undefined;
+        this.#refuseOverdue();
+        this.#watchDeadline();
+      },
+      Math.max(1, Math.ceil(leftMs)),
+    ).unref();
+  }
+
+  /** Nobody may be listening any more to what has waited too long; nothing was done. */
+  #refuseOverdue(): void {
+    const oldestMs = this.#options.clock.monotonicMs() - this.#waitMaxMs;
+    while (this.#pending[0] !== undefined && this.#pending[0].sinceMs <= oldestMs) {
       this.#pending.shift()?.reject(new SignalboxError('overloaded', { retryAfterMs: 1000 }));
     }
-    return this.#pending.splice(0, batchMax);
+  }
+
+  get #waitMaxMs(): number {
+    return this.#options.waitMaxMs ?? 5000;
+  }
+
+  #takeNext(): Entry<Item, Result>[] {
+    this.#refuseOverdue();
+    return this.#pending.splice(0, this.#options.batchMax);
   }
 
   async #send(entries: readonly Entry<Item, Result>[]): Promise<void> {

@@ -134,12 +134,16 @@ export class DecisionDesk {
     const decided = this.#decide(ours, taken, sentAtMs);
     if (ours.length === operations.length) return decided;
     const places = new Map(ours.map((operation, place) => [operation, place]));
-    return operations.map(async (operation) => {
+    const arrivals = operations.map(async (operation) => {
       const place = places.get(operation);
       const arrival = place === undefined ? await this.#submit(operation) : await (await decided)[place];
       if (arrival === undefined) throw new Error('the database did not answer this operation');
       return arrival;
     });
+    // What fails before the call is over is told to who asked for it, a little later.
+    for (const arrival of arrivals) arrival.catch(() => undefined);
+    await decided.catch(() => undefined);
+    return arrivals;
   }
 
   async #decide(

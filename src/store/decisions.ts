@@ -95,13 +95,13 @@ export interface ClaimKey {
 
 /** Decides a batch. Lines held by others are skipped (code `line_busy`); nothing is waited for but lease rows. */
 export async function decide(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
-  const sql = 'select * from signalbox_v1.decide($1, false)';
+  const sql = 'select * from signalbox_v1.decide($1, false, true)';
   return wholeDecisions(operations, await call(db, 'decide', sql, [JSON.stringify(operations)]));
 }
 
 /** Decides operations of one queue and waits for its line, at most 250 ms (SQLSTATE 55P03). */
 export async function decideWaiting(db: Database, operations: readonly Operation[]): Promise<readonly Decision[]> {
-  const sql = 'select * from signalbox_v1.decide($1, true)';
+  const sql = 'select * from signalbox_v1.decide($1, true, true)';
   return wholeDecisions(operations, await call(db, 'contended', sql, [JSON.stringify(operations)]));
 }
 
@@ -117,7 +117,7 @@ export function wholeDecisions(operations: readonly Operation[], decisions: read
 
 /** Renews leases. It locks lease rows only, in (queue, slot) order. */
 export function renew(db: Database, items: readonly RenewOperation[]): Promise<readonly Decision[]> {
-  return call(db, 'renew', 'select * from signalbox_v1.renew($1)', [JSON.stringify(items)]);
+  return call(db, 'renew', 'select * from signalbox_v1.renew($1, true)', [JSON.stringify(items)]);
 }
 
 /** Reads claims without any line's lock; with `hear` their clients count as heard and offers become full leases. */

@@ -3,7 +3,7 @@ import { median } from './statistics.ts';
 
 /** Pages that one call of the deciding function touches, in memory or not, its nested statements included. */
 async function pagesOf(database: pg.ClientBase, operation: object): Promise<number> {
-  const call = `signalbox_v1.decide(${pg.escapeLiteral(JSON.stringify([operation]))})`;
+  const call = `signalbox_v1.decide(${pg.escapeLiteral(JSON.stringify([operation]))}, false, true)`;
   const { rows } = await database.query<{ 'QUERY PLAN': readonly [{ Plan: Readonly<Record<string, number>> }] }>(
     `explain (analyze, buffers, format json) select * from ${call}`,
   );

@@ -2,6 +2,8 @@ import type { InjectOptions } from 'fastify';
 import { describe, expect, it } from 'vitest';
 import { SignalboxError } from '../../src/protocol/errors.ts';
 import { JsonText } from '../../src/protocol/json-text.ts';
+import { until } from '../support/until.ts';
+import { rawConnection, requestText } from './raw-connection.ts';
 import { contextOf, recordingServer } from './recording-server.ts';
 
 // What the HTTP side alone does with a batch; what becomes of its operations is in the contract tests.
@@ -110,6 +112,19 @@ describe('the log of a batch is one line', () => {
     expect(server.lines.length).toBe(1);
     return server.lines[0];
   };
+
+  it('also when the client hung up: who broke what is to be found there', async () => {
+    const broken = Promise.withResolvers<unknown>();
+    await using server = recordingServer({ answers: { break: () => broken.promise } });
+    await server.app.listen({ host: '127.0.0.1', port: 0 });
+    const client = await rawConnection(server.app);
+    client.socket.write(requestText('POST', '/v1/batch', { operations: [breakIt('q')] }));
+    await until(() => server.calls.length > 0, { what: 'the claim is being broken' });
+    client.socket.destroy();
+    await until(() => server.lines.length > 0, { what: 'the request is written down' });
+    expect(line(server)).toMatchObject({ route: '/v1/batch', status: 499, level: 30, administered: ['q'] });
+    broken.resolve({ state: 'broken' });
+  });
 
   it('that tells how many operations there were and how many failed', async () => {
     await using server = recordingServer({

@@ -94,6 +94,21 @@ describe('batches', () => {
     expect(await Promise.all([first, young])).toEqual(['a', 'c']);
   });
 
+  it('that hang hold nobody beyond waitMaxMs: who was not sent is told overloaded', async () => {
+    const { batcher, batches } = recordedBatcher({ waitMaxMs: 50 });
+    const hanging = batcher.submit('a');
+    await turn();
+    const waiting = ['b', 'c'].map((item) => batcher.submit(item));
+    for (const item of waiting) await expect(item).rejects.toMatchObject({ code: 'overloaded' });
+    expect(batcher.pending).toBe(0);
+    batches[0]?.answer();
+    expect(await hanging).toBe('a');
+    const later = batcher.submit('d');
+    await turn();
+    batches[1]?.answer();
+    expect(await later).toBe('d');
+  });
+
   it('gather what arrives while one is in flight', async () => {
     const { batcher, batches, sizes } = recordedBatcher();
     const first = batcher.submit('a');

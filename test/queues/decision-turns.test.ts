@@ -98,6 +98,28 @@ it('a queue that fills more than one batch has one of them under way', async () 
   await Promise.all(answers);
 });
 
+it('a batch that is partly for a queue under way sends the rest, and counts as in flight until that is answered', async () => {
+  const { calls, decide } = deskOfSlowDatabase();
+  const answers = ['acquire', 'acquire', 'release'].map((op) => decide(op, 'hot'));
+  answers.push(decide('acquire', 'other'));
+  await turnOfTheLoop();
+  await turnOfTheLoop();
+  // Two calls of three: of the second batch only what no other call is about.
+  expect(calls.map(({ about }) => about)).toEqual([['acquire hot', 'acquire hot'], ['acquire other']]);
+  answers.push(decide('acquire', 'third'), decide('acquire', 'fourth'));
+  await turnOfTheLoop();
+  await turnOfTheLoop();
+  answers.push(decide('acquire', 'fifth'), decide('acquire', 'sixth'));
+  await turnOfTheLoop();
+  await turnOfTheLoop();
+  expect(calls.map(({ about }) => about).slice(2)).toEqual([['acquire third', 'acquire fourth']]);
+  for (let answered = 0; answered < 5; answered++) {
+    while (calls[answered] === undefined) await turnOfTheLoop();
+    calls[answered]?.answer();
+  }
+  await Promise.all(answers);
+});
+
 it('an enqueue does not wait for its queue: it needs no line', async () => {
   const { calls, decide } = deskOfSlowDatabase();
   const answers = [decide('acquire', 'hot')];

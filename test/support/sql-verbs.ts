@@ -92,7 +92,7 @@ export function renewItem(queue: string, claimId: string, token: number, options
 
 /** One row answers each item; of a renewed lease it tells only what a renewal changes. */
 export function renewItems(on: Connection, items: readonly object[]): Promise<Answer[]> {
-  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew($1)', [JSON.stringify(items)]);
+  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew($1, true)', [JSON.stringify(items)]);
 }
 
 export interface EnqueueOptions {
@@ -200,7 +200,10 @@ export async function decide(
   items: readonly object[],
   { wait = false }: Waiting = {},
 ): Promise<Answer[]> {
-  const rows = await rowsOf<Decision>(on, 'select * from signalbox_v1.decide($1, $2)', [JSON.stringify(items), wait]);
+  const rows = await rowsOf<Decision>(on, 'select * from signalbox_v1.decide($1, $2, true)', [
+    JSON.stringify(items),
+    wait,
+  ]);
   return wholeDecisions(items as readonly Operation[], rows) as unknown as Answer[];
 }
 

@@ -9,12 +9,13 @@
 --   {"op": "cancel",  "queue", "claim_id"}
 --   {"op": "break",   "queue", "claim_id", "reason", "actor"}
 -- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and
--- (code ready) that a run of a queue may be taken. A new claim that got a place is `granted`: the body says what only the
--- database knows of it (grant_body); one that had it already is `held`, with the whole lease. Within a queue endings come before acquires, each in the order given.
+-- (code ready) that a run of a queue may be taken. With p_brief a new claim that got a place is `granted`, and
+-- the body says what only the database knows of it (grant_body); otherwise it is `held`, with the whole lease. Within a queue endings come before acquires, each in the order given.
 -- A line that somebody else holds is skipped (code line_busy) unless p_wait; then it is waited for, at most 250 ms (55P03
 -- for the whole call). A bad item is a code, never an exception.
-create or replace function signalbox_v1.decide(p_items jsonb, p_wait boolean default false)
-returns setof signalbox_v1.decision
+create or replace function signalbox_v1.decide(
+  p_items jsonb, p_wait boolean default false, p_brief boolean default false
+)returns setof signalbox_v1.decision
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
@@ -113,6 +114,9 @@ begin
       v_known := signalbox.known_claims(v_operations);
     end if;
     v_decisions := signalbox.grant_free(v_operations, v_answered || v_known, v_apart);
+    if not p_brief then
+      v_decisions := signalbox.whole_leases(v_decisions);
+    end if;
     return query select * from unnest(v_decisions);
     v_answered := v_answered || array(select d.item from unnest(v_decisions) d);
   end if;
@@ -155,10 +159,15 @@ begin
         return query select * from signalbox.advance_line(v_queue);
         v_must_advance := false;
       end if;
-      return query select * from signalbox.decide_acquire(v_line, v_operation.item, v_operation.claim_id,
-        v_operation.holder, coalesce(v_operation.priority, 0), v_operation.ttl_ms, coalesce(v_operation.mode, 'wait'),
-        v_operation.labels, v_operation.metadata, coalesce(v_operation.listen_ms, 0),
-        coalesce(v_operation.fresh, false));
+      v_decisions := array(
+        select d from signalbox.decide_acquire(v_line, v_operation.item, v_operation.claim_id, v_operation.holder,
+          coalesce(v_operation.priority, 0), v_operation.ttl_ms, coalesce(v_operation.mode, 'wait'),
+          v_operation.labels, v_operation.metadata, coalesce(v_operation.listen_ms, 0),
+          coalesce(v_operation.fresh, false)) d);
+      if not p_brief then
+        v_decisions := signalbox.whole_leases(v_decisions);
+      end if;
+      return query select * from unnest(v_decisions);
     else
       if v_operation.op in ('cancel', 'break') then
         -- What is cancelled may be in the inbox still.

@@ -2,8 +2,10 @@
 -- be checked; shorten: a ttl_ms above the queue's max_ttl_ms is that. No line is locked; lease rows are, in (queue, slot)
 -- order, before the clock is read, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
--- One row answers each item; of a renewed lease it says what changes (renewed_body).
-create or replace function signalbox_v1.renew(p_items jsonb) returns setof signalbox_v1.decision
+-- One row answers each item. With p_brief the body of a renewed lease says what changes (renewed_body); otherwise it is the
+-- whole lease.
+create or replace function signalbox_v1.renew(p_items jsonb, p_brief boolean default false)
+returns setof signalbox_v1.decision
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
@@ -26,6 +28,9 @@ begin
 
   -- The usual ones first, all in one statement; what that leaves is decided one by one.
   v_decisions := signalbox.renew_fitting(p_items);
+  if not p_brief then
+    v_decisions := signalbox.whole_leases(v_decisions);
+  end if;
   return query select * from unnest(v_decisions);
   if cardinality(v_decisions) = jsonb_array_length(p_items) then
     return;
@@ -69,8 +74,9 @@ begin
         returning * into v_lease;
       if found then
         return next (v_item.item, 'renewed', v_item.queue, v_item.claim_id,
-          signalbox.renewed_body(v_lease.fencing_token, v_lease.slot, v_lease.release_requested, v_now,
-            v_lease.expires_at))::signalbox_v1.decision;
+          case when p_brief then signalbox.renewed_body(v_lease.fencing_token, v_lease.slot, v_lease.release_requested,
+              v_now, v_lease.expires_at)
+            else signalbox.lease_body(v_lease) end)::signalbox_v1.decision;
         continue;
       end if;
       v_lease := signalbox.find_lease(v_line, v_item.claim_id);

@@ -51,8 +51,9 @@ export function batchRoutes(
       if (caller === undefined) throw new SignalboxError('forbidden');
       const call = { receivedAtMs, signal: neverAborted, onlyLooks: caller.scope === 'read' };
       const batch = new Batch({ coordinator, log, caller, call, bodyText });
+      // Before anything is waited for: a client that hangs up does not keep what it did out of the log.
+      request.batched = batch.tally;
       const results = await batch.answers(request.body.operations);
-      request.batched = batch.tally.summary();
       if (observeBatched !== undefined) batch.tally.report(observeBatched);
       return { results };
     },
