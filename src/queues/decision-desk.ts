@@ -141,8 +141,8 @@ export class DecisionDesk {
       return arrival;
     });
     // What fails before the call is over is told to who asked for it, a little later.
-    for (const arrival of arrivals) arrival.catch(() => undefined);
-    await decided.catch(() => undefined);
+    void Promise.allSettled(arrivals);
+    await Promise.allSettled([decided]);
     return arrivals;
   }
 
