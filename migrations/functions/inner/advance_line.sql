@@ -21,42 +21,55 @@ begin
     perform signalbox.move_due(p_queue, p_max);
     select * into v_line from signalbox.lines n where n.queue = p_queue;
   end if;
-  for v_lease in select * from signalbox.end_expired_leases(v_line, p_max) loop
-    if v_lease.queue is null then
-      continue;
-    elsif v_lease.end_state <> 'waiting' then
-      return next (null, 'ended', p_queue, v_lease.claim_id, signalbox.ended_lease_body(v_lease))::signalbox_v1.decision;
-    elsif v_lease.kind = 'run' then
-      return next (null, 'returned', p_queue, v_lease.claim_id, null)::signalbox_v1.decision;
+  v_slots := signalbox.count_slots(v_line);
+  -- A wide queue looks for expired leases only when it is full.
+  if v_slots.expired > 0 or v_line.wide then
+    for v_lease in select * from signalbox.end_expired_leases(v_line, p_max) loop
+      if v_lease.queue is null then
+        continue;
+      elsif v_lease.end_state <> 'waiting' then
+        return next (null, 'ended', p_queue, v_lease.claim_id, signalbox.ended_lease_body(v_lease))::signalbox_v1.decision;
+      elsif v_lease.kind = 'run' then
+        return next (null, 'returned', p_queue, v_lease.claim_id, null)::signalbox_v1.decision;
+      end if;
+    end loop;
+    if v_line.wide then
+      perform signalbox.return_delayed_slots(p_queue);
     end if;
-  end loop;
+    v_slots := signalbox.count_slots(v_line);
+    select * into v_line from signalbox.lines n where n.queue = p_queue;
+  end if;
   if v_line.paused or v_line.concurrency_limit = 0 then
     return;
   end if;
-  if v_line.wide then
-    perform signalbox.return_delayed_slots(p_queue);
+  if v_line.waiting > 0 and (v_line.concurrency_limit is null or v_slots.taken < v_line.concurrency_limit) then
+    select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_queue;
+    while v_granted < least(p_max, v_line.waiting) loop
+      if v_granted > 0 then
+        v_slots := signalbox.count_slots(v_line);
+        exit when v_slots.taken >= v_line.concurrency_limit;
+      end if;
+      if not v_line.wide and v_slots.free_slot is not null then
+        v_lease := signalbox.hand_over(p_queue, v_slots.free_slot, v_slots.newest_token, v_max_hold_ms);
+        exit when v_lease.queue is null;
+      else
+        -- A waiting row is never updated, so the head found here is the row deleted below.
+        select * into v_claim from signalbox.waiting w
+          where w.queue = p_queue and w.kind = 'claim' order by w.priority desc, w.seq limit 1;
+        exit when not found;
+        delete from signalbox.waiting w where w.claim_id = v_claim.claim_id and w.queue = p_queue;
+        select h.listens_until into v_listens_until from signalbox.heard h
+          where h.queue = p_queue and h.claim_id = v_claim.claim_id;
+        perform signalbox.forget_heard(p_queue, v_claim.claim_id);
+        v_lease := signalbox.grant_slot(v_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
+          coalesce(v_listens_until > signalbox.clock(), false), v_max_hold_ms);
+        update signalbox.lines n set waiting = n.waiting - 1 where n.queue = p_queue;
+      end if;
+      v_granted := v_granted + 1;
+      return next (null, 'held', p_queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
+    end loop;
   end if;
-  select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_queue;
-  while v_granted < p_max loop
-    v_slots := signalbox.count_slots(v_line);
-    exit when v_slots.taken >= v_line.concurrency_limit;
-    -- A waiting row is never updated, so the head found here is the row deleted below.
-    select * into v_claim from signalbox.waiting w
-      where w.queue = p_queue and w.kind = 'claim' order by w.priority desc, w.seq limit 1;
-    exit when not found;
-    delete from signalbox.waiting w where w.claim_id = v_claim.claim_id and w.queue = p_queue;
-    select h.listens_until into v_listens_until from signalbox.heard h
-      where h.queue = p_queue and h.claim_id = v_claim.claim_id;
-    perform signalbox.forget_heard(p_queue, v_claim.claim_id);
-    v_lease := signalbox.grant_slot(v_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
-      coalesce(v_listens_until > signalbox.clock(), false), v_max_hold_ms);
-    v_granted := v_granted + 1;
-    return next (null, 'held', p_queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
-  end loop;
-  if v_granted > 0 then
-    update signalbox.lines n set waiting = n.waiting - v_granted where n.queue = p_queue;
-  end if;
-  if signalbox.refresh_ready(p_queue) then
+  if v_line.runs > 0 and signalbox.refresh_ready(p_queue) then
     return next (null, 'ready', p_queue, null, null)::signalbox_v1.decision;
   end if;
 end $$;
