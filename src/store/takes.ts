@@ -47,7 +47,7 @@ export function renewHeld(
   prefix: string,
 ): Promise<readonly Decision[]> {
   return db.query<Decision>('renew', {
-    sql: 'select * from signalbox_v1.renew_held($1, $2, $3)',
+    sql: 'select * from signalbox_v1.renew_held($1, $2, $3, true)',
     parameters: [holder, ttlMs ?? null, prefix],
   });
 }
