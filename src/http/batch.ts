@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Caller } from '../protocol/access.ts';
 import type { CallContext, Coordinator } from '../protocol/coordinator.ts';
@@ -6,6 +7,8 @@ import { batchableOf, checked, type OperationAnswer } from './batch-operations.t
 import { BatchTally } from './batch-tally.ts';
 import { elementTexts, memberText } from './member-text.ts';
 import { problemWithoutSecrets, toSignalboxError } from './problem.ts';
+
+const operationsPerTurn = 100;
 
 export interface BatchOptions {
   readonly coordinator: Coordinator;
@@ -29,11 +32,16 @@ export class Batch {
   }
 
   /**
-   * One answer each, in order. All are handed on to be decided before this returns its promise, in one turn of the event
-   * loop, so that they go to the database together.
+   * One answer each, in order. Up to a hundred are checked and handed on to be decided in one turn of the event loop, so that
+   * they go to the database together; more would keep everybody else waiting while they are checked.
    */
-  answers(operations: readonly unknown[]): Promise<OperationAnswer[]> {
-    return Promise.all(operations.map((element, index) => this.#answer(element, index)));
+  async answers(operations: readonly unknown[]): Promise<OperationAnswer[]> {
+    const answers: Promise<OperationAnswer>[] = [];
+    for (const [index, element] of operations.entries()) {
+      if (index > 0 && index % operationsPerTurn === 0) await nextTurn();
+      answers.push(this.#answer(element, index));
+    }
+    return Promise.all(answers);
   }
 
   async #answer(element: unknown, index: number): Promise<OperationAnswer> {

@@ -3,7 +3,15 @@
 create or replace function signalbox.known_claims(p_operations signalbox.operation[]) returns integer[]
 language plpgsql stable
 as $$
+declare
+  v_now timestamptz := signalbox.clock();
+  v_since timestamptz;
+  -- The days made ahead are left out of the plan like those that are too old: nothing has ended tomorrow.
+  v_until timestamptz := v_now + interval '1 day';
 begin
+  select v_now - signalbox.ms(max(q.claim_memory_ms)) into v_since from signalbox.queues q
+    where q.queue = any(array(
+      select o.queue from unnest(p_operations) o where o.op = 'acquire' and o.fresh is not true));
   return array(
     select (o.ordinality - 1)::integer
     from unnest(p_operations) with ordinality o
@@ -22,5 +30,6 @@ begin
         or exists (
           select 1 from signalbox.history h
           where h.queue = o.queue and h.claim_id = o.claim_id and h.final
-            and h.ended_at > signalbox.clock() - signalbox.ms(q.claim_memory_ms))));
+            and h.ended_at > v_since and h.ended_at < v_until
+            and h.ended_at > v_now - signalbox.ms(q.claim_memory_ms))));
 end $$;

@@ -34,6 +34,7 @@ declare
   v_is_crowded boolean;   -- a queue is named more than once
   v_is_poll boolean;      -- an acquire may be about a claim that is known
   v_has_acquires boolean;
+  v_may_grant boolean;    -- there is a line in which nobody waits
   v_has_releases boolean;
   v_has_enqueues boolean;
   v_answered integer[] := '{}';
@@ -74,8 +75,8 @@ begin
   select coalesce(array_agg(n.queue), '{}'),
       coalesce(array_agg(n.queue) filter (
         where n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock()), '{}'),
-      coalesce(array_agg(n.queue) filter (where n.wide or n.paused), '{}')
-    into v_locked, v_movable, v_apart
+      coalesce(array_agg(n.queue) filter (where n.wide or n.paused), '{}'), bool_or(n.waiting = 0)
+    into v_locked, v_movable, v_apart, v_may_grant
     from (
       select n.queue, n.wide, n.paused, n.waiting, n.runs, n.next_due_at
       from signalbox.lines n where n.queue = any(v_queues)
@@ -104,7 +105,7 @@ begin
       v_queue := null;
     end if;
   end if;
-  if v_has_acquires then
+  if v_has_acquires and v_may_grant then
     if v_is_crowded then
       v_apart := v_apart || array(
         select o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered)
