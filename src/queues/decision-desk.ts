@@ -35,10 +35,10 @@ interface Contender {
 }
 
 /**
- * Where operations become decisions. The usual way is one mixed call for all that arrived in a turn. Of calls at the same
- * time no two are about one queue: its operations take turns. A call skips lines that somebody else has locked. Their
- * operations go through a lane of their own, one call per busy queue, so that one
- * stuck queue never stalls the replica. A queue that does not exist is made by a call of its own, then asked again.
+ * Where operations become decisions. The usual way is one mixed call for all that arrived in a turn. Of such
+ * calls at the same time no two are about one queue: its operations take turns. A call skips lines that somebody else has
+ * locked. Their operations go through a lane of their own, one call per busy queue, so that one stuck queue never stalls
+ * the replica. A queue that does not exist is made by a call of its own, then asked again.
  */
 export class DecisionDesk {
   readonly #options: DecisionDeskOptions;
@@ -81,7 +81,7 @@ export class DecisionDesk {
    * or `database_timeout` (unknown whether it was).
    */
   async decide(operation: Operation): Promise<Arrival> {
-    const arrival = await this.#submit(operation);
+    const arrival = await this.#submit(operation, this.#options.clock.monotonicMs() + this.#options.lineWaitMs);
     if (arrival.decision.code !== 'queue_not_found') return arrival;
     if (!makesQueues(operation) || !this.#options.autoCreateQueues) return arrival;
     if (operation.op === 'acquire' && operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
@@ -98,45 +98,46 @@ export class DecisionDesk {
     return this.#contend(operation);
   }
 
-  #submit(operation: Operation): Promise<Arrival> {
+  #submit(operation: Operation, untilMs: number): Promise<Arrival> {
     const { queue, op } = operation;
     if (this.#lanes.has(queue)) return this.#contend(operation);
-    // An enqueue needs no line: it goes to the inbox where that is locked.
-    const turn = op === 'enqueue' ? undefined : this.#turns.wait(queue, op === 'acquire');
-    return turn === undefined ? this.#batcher.submit(operation) : this.#submitAfter(turn, operation);
+    const turn = this.#turns.wait(queue, op === 'acquire' || op === 'enqueue');
+    return turn === undefined ? this.#batcher.submit(operation) : this.#submitAfter(turn, operation, untilMs);
   }
 
-  async #submitAfter(turn: Promise<void>, operation: Operation): Promise<Arrival> {
-    const { pendingMax, lineWaitMs } = this.#options;
+  /** `untilMs` stays the same, however often another call is first. */
+  async #submitAfter(turn: Promise<void>, operation: Operation, untilMs: number): Promise<Arrival> {
+    const { clock, pendingMax } = this.#options;
     if (this.#turns.waiting > pendingMax) throw new SignalboxError('overloaded', { retryAfterMs: 1000 });
     await new Promise<void>((resolve, reject) => {
       // Told in time also while the call that it waits for hangs.
       const tooLong = () => reject(new SignalboxError('overloaded', { detail: lineNotHad, retryAfterMs: 1000 }));
-      const timer = setTimeout(tooLong, lineWaitMs);
+      const timer = setTimeout(tooLong, Math.max(0, untilMs - clock.monotonicMs()));
       void turn.then(() => {
         clearTimeout(timer);
         resolve();
       });
     });
-    return this.#submit(operation);
+    return this.#submit(operation, untilMs);
   }
 
   /** Sends what no other call is about; the rest waits for its turn. */
   async #run(operations: readonly Operation[], sentAtMs: number): Promise<readonly (Arrival | Promise<Arrival>)[]> {
     const taken = new Set<string>();
-    const isOurs = ({ queue, op }: Operation) => {
+    const isOurs = ({ queue }: Operation) => {
       if (taken.has(queue)) return true;
-      if (!this.#turns.take(queue)) return op === 'enqueue';
+      if (!this.#turns.take(queue)) return false;
       taken.add(queue);
       return true;
     };
     const ours = operations.filter(isOurs);
+    const untilMs = sentAtMs + this.#options.lineWaitMs;
     const decided = this.#decide(ours, taken, sentAtMs);
     if (ours.length === operations.length) return decided;
     const places = new Map(ours.map((operation, place) => [operation, place]));
     const arrivals = operations.map(async (operation) => {
       const place = places.get(operation);
-      const arrival = place === undefined ? await this.#submit(operation) : await (await decided)[place];
+      const arrival = place === undefined ? await this.#submit(operation, untilMs) : await (await decided)[place];
       if (arrival === undefined) throw new Error('the database did not answer this operation');
       return arrival;
     });

@@ -54,7 +54,7 @@ export class QueueTurns {
   }
 
   /**
-   * Resolves when the operation may be sent; undefined = at once. `asks`: it is an acquire, so it cannot free a place.
+   * Resolves when the operation may be sent; undefined = at once. `asks`: it wants a place, so it cannot free one.
    */
   wait(queue: string, asks: boolean): Promise<void> | undefined {
     const turn = this.#turns.get(queue);

@@ -86,7 +86,7 @@ try {
   }
   const list = results.list();
   const ratios = ratiosOf(list);
-  const goals = goalsOf(ratios);
+  const goals = goalsOf(ratios, { isQuick });
   console.log(formatReport(list, ratios, goals));
   if (isQuick) console.log('--quick: tables are a tenth to a twentieth of the sizes that the names of ratios tell.');
   if (options.json !== undefined) {

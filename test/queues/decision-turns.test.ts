@@ -120,14 +120,18 @@ it('a batch that is partly for a queue under way sends the rest, and counts as i
   await Promise.all(answers);
 });
 
-it('an enqueue does not wait for its queue: it needs no line', async () => {
+it('an enqueue waits for its queue too: sent beside the call, it would meet the lock of its own replica', async () => {
   const { calls, decide } = deskOfSlowDatabase();
   const answers = [decide('acquire', 'hot')];
   await turnOfTheLoop();
   answers.push(decide('enqueue', 'hot'));
   await turnOfTheLoop();
   await turnOfTheLoop();
-  expect(calls.map(({ about }) => about)).toEqual([['acquire hot'], ['enqueue hot']]);
+  expect(calls.length).toBe(1);
+  calls[0]?.answer();
+  await turnOfTheLoop();
+  await turnOfTheLoop();
+  expect(calls.map(({ lane, about }) => [lane, ...about]).slice(1)).toEqual([['decide', 'enqueue hot']]);
   for (const { answer } of calls) answer();
   await Promise.all(answers);
 });

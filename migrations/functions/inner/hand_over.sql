@@ -48,6 +48,9 @@ begin
       select v_now, 'lease.granted', p_queue, g.claim_id, jsonb_build_object('holder', g.holder, 'slot', g.slot,
         'fencing_token', g.fencing_token, 'offered', g.offered)
       from granted g)
-  select g.* into v_lease from granted g;
+  select g.* into v_lease from head x left join granted g on true;
+  if found and v_lease.queue is null then
+    raise exception 'signalbox: slot % of % is not free', p_free_slot, p_queue using errcode = 'SB002';
+  end if;
   return v_lease;
 end $$;

@@ -13,7 +13,7 @@ const bodySchema = {
   type: 'object',
   required: ['holder'],
   additionalProperties: false,
-  properties: { holder: { type: 'string' }, fencing_token: { type: 'integer' } },
+  properties: { holder: { type: 'string' }, claim_id: { type: 'string' } },
 } as const;
 const tokenSchema = {
   type: 'object',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { acquirePath, claimPath, type Clients, type Lease } from '../clients.ts';
 import { quantile } from '../statistics.ts';
 
@@ -13,12 +14,14 @@ export interface PairLoadOptions {
   readonly seconds: number;
   /** Queues of one client only: an acquire that is not granted at once fails the load. */
   readonly queueOf: (client: number, turn: number) => string;
-  /** The name of a claim nobody has used; absent: the server makes one. */
-  readonly claimIdOf?: (client: number, turn: number) => string;
+  /** The name of a claim nobody has used, as our own client gives one; undefined: the server makes it. */
+  readonly claimIdOf?: ((client: number, turn: number) => string | undefined) | undefined;
 }
 
 /** Acquires and releases in turn, each client as fast as it can. Throws on a refusal. */
 export async function pairLoad(clients: Clients, options: PairLoadOptions): Promise<PairRate> {
+  const load = randomUUID();
+  const { claimIdOf = (client, turn) => `${load}-${client}-${turn}` } = options;
   const latenciesMs: number[] = [];
   const startedAtMs = performance.now();
   const endAtMs = startedAtMs + options.seconds * 1000;
@@ -26,7 +29,7 @@ export async function pairLoad(clients: Clients, options: PairLoadOptions): Prom
     Array.from({ length: clients.count }, async (_, client) => {
       for (let turn = 0; performance.now() < endAtMs; turn++) {
         const sentAtMs = performance.now();
-        await pair(clients, client, options.queueOf(client, turn), options.claimIdOf?.(client, turn));
+        await pair(clients, client, options.queueOf(client, turn), claimIdOf(client, turn));
         latenciesMs.push(performance.now() - sentAtMs);
       }
     }),

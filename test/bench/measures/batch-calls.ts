@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { makeQueues, shareQueues } from '../bench-queues.ts';
 import { type Clients, type Lease, openClients } from '../clients.ts';
 import { startSignalbox } from '../contenders/http-contender.ts';
@@ -48,6 +49,7 @@ export const batchCalls: Measure = {
 
 async function batchLoad(clients: Clients, seconds: number): Promise<{ count: number; perSecond: number }> {
   const queueOf = shareQueues(clients.count);
+  const load = randomUUID();
   const startedAtMs = performance.now();
   const endAtMs = startedAtMs + seconds * 1000;
   let count = 0;
@@ -61,7 +63,7 @@ async function batchLoad(clients: Clients, seconds: number): Promise<{ count: nu
         const leases = await batch<Lease>(
           clients,
           client,
-          queues.map((queue) => ({ op: 'acquire', queue, holder })),
+          queues.map((queue, n) => ({ op: 'acquire', queue, holder, claim_id: `${load}-${client}-${turn}-${n}` })),
         );
         await batch(
           clients,

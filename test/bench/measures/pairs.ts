@@ -9,7 +9,7 @@ import {
   startSignalbox,
 } from '../contenders/http-contender.ts';
 import { jobsOf, openPeers, pairsOf } from '../contenders/peers.ts';
-import { pairLoad } from '../loads/pair-load.ts';
+import { type PairLoadOptions, pairLoad } from '../loads/pair-load.ts';
 import { openEtcdGateway } from '../peers/etcd.ts';
 import { openGraphileDefault } from '../peers/graphile-worker.ts';
 import { openPgBossLoop } from '../peers/pg-boss.ts';
@@ -17,7 +17,7 @@ import { openRedis } from '../peers/redis.ts';
 import type { Measure, Rig, Scope } from '../rig.ts';
 import { type Contender, type Figure, interleave } from '../rounds.ts';
 
-/** Acquire + release over HTTP, 10,000 queues, 64 connections and 1; beside them the peers, one key or job at a time. */
+/** The claims are named by their clients, as ours does it; `signalbox_names_claims` leaves that to the replica. Acquire + release over HTTP, 10,000 queues, 64 connections and 1; beside them the peers, one key or job at a time. */
 export const pairs: Measure = {
   name: 'pairs',
   run: async (rig, scope) => {
@@ -35,6 +35,9 @@ export const pairs: Measure = {
     const alone = servers.filter(({ name }) => ['fastify_post', 'one_update', 'signalbox'].includes(name));
     await interleave(rig, [
       ...servers.map((server) => overHttp(rig, server, 64)),
+      ...servers
+        .filter(({ name }) => name === 'signalbox')
+        .map((server) => overHttp(rig, { ...server, name: 'signalbox_names_claims' }, 64, () => undefined)),
       ...locks.map((peer) => pairsOf(peer, 64, rig.extent.seconds)),
       ...queues.map((peer) => jobsOf(peer, 'jobs_single', rig.extent.isQuick ? 4000 : 10_000)),
       ...alone.map((server) => overHttp(rig, server, 1)),
@@ -57,14 +60,19 @@ async function startAllSignalboxes(rig: Rig, scope: Scope): Promise<HttpContende
   return started;
 }
 
-function overHttp(rig: Rig, server: HttpContender, connections: number): Contender {
+function overHttp(
+  rig: Rig,
+  server: HttpContender,
+  connections: number,
+  claimIdOf?: PairLoadOptions['claimIdOf'],
+): Contender {
   const seconds = connections === 1 ? rig.extent.seconds / 2 : rig.extent.seconds;
   return {
     name: server.name,
     turn: async () => {
       using clients = openClients(server.urls, connections);
       const before = rig.cpu(server.pids);
-      const rate = await pairLoad(clients, { seconds, queueOf: shareQueues(connections) });
+      const rate = await pairLoad(clients, { seconds, queueOf: shareQueues(connections), claimIdOf });
       const after = rig.cpu(server.pids);
       const perPair = (part: 'load' | 'server' | 'postgres'): Figure => ({
         measure: `cpu_${part}_${connections}`,
