@@ -81,7 +81,8 @@ export class DecisionDesk {
    * or `database_timeout` (unknown whether it was).
    */
   async decide(operation: Operation): Promise<Arrival> {
-    const arrival = await this.#submit(operation, this.#options.clock.monotonicMs() + this.#options.lineWaitMs);
+    const untilMs = this.#options.clock.monotonicMs() + this.#options.lineWaitMs;
+    const arrival = await this.#submit(operation, untilMs);
     if (arrival.decision.code !== 'queue_not_found') return arrival;
     if (!makesQueues(operation) || !this.#options.autoCreateQueues) return arrival;
     if (operation.op === 'acquire' && operation.ttl_ms !== undefined && operation.ttl_ms > newQueueMaxTtlMs) {
@@ -95,7 +96,7 @@ export class DecisionDesk {
       // Another replica may be making or deleting it right now; the next attempt sees which.
       if (failureKind(error) !== 'contended') throw databaseProblem(error);
     }
-    return this.#contend(operation);
+    return this.#submit(operation, untilMs);
   }
 
   #submit(operation: Operation, untilMs: number): Promise<Arrival> {
