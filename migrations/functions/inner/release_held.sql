@@ -10,8 +10,7 @@ as $$
 declare
   v_now timestamptz := signalbox.clock();
   v_decisions signalbox_v1.decision[];
-  v_runs integer;
-  v_queues text[];
+  v_queues text[]; -- of the runs among them, as the next three
   v_claim_ids text[];
   v_holders text[];
   v_slots integer[];
@@ -51,10 +50,10 @@ begin
             e.fencing_token, 'reason', 'released', 'outcome', e.outcome, 'error', e.error)) end
       from ended e)
   select array_agg((e.item, 'released', e.queue, e.claim_id, '{"state": "released"}')::signalbox_v1.decision),
-      count(*) filter (where e.kind = 'run'), array_agg(e.queue), array_agg(e.claim_id), array_agg(e.holder),
-      array_agg(e.slot)
-    into v_decisions, v_runs, v_queues, v_claim_ids, v_holders, v_slots from ended e;
-  if v_runs > 0 then
+      array_agg(e.queue) filter (where e.kind = 'run'), array_agg(e.claim_id) filter (where e.kind = 'run'),
+      array_agg(e.holder) filter (where e.kind = 'run'), array_agg(e.slot) filter (where e.kind = 'run')
+    into v_decisions, v_queues, v_claim_ids, v_holders, v_slots from ended e;
+  if v_queues is not null then
     perform signalbox.forget_runs(v_queues, v_claim_ids, v_holders, v_slots);
   end if;
   return coalesce(v_decisions, '{}');
