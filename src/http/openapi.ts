@@ -121,7 +121,7 @@ export function errorCodesOf({ operation, schema }: DocumentedRoute): ErrorCode[
   return [...new Set([...everyCall, ...guarded, ...(schema.body ? everyBody : []), ...operation.errors, ...draining])];
 }
 
-/** JSON Schema 2020-12 of a zod schema. Only z.json() is recursive in our protocol; it becomes a component. */
+/** JSON Schema 2020-12 of a zod schema. Nothing in our protocol is recursive. */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const json: Json = z.toJSONSchema(schema, {
     io,
@@ -138,12 +138,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
     },
   });
   delete json['$schema'];
-  delete json['$defs'];
-  return JSON.parse(JSON.stringify(json), (key, value: unknown) =>
-    key === '$ref' && typeof value === 'string' && value.startsWith('#/$defs/')
-      ? '#/components/schemas/JsonValue'
-      : value,
-  ) as Json;
+  return json;
 }
 
 function reference(schema: z.ZodType, io: 'input' | 'output'): Json {
@@ -266,7 +261,6 @@ export function openApiDocument(routes: readonly DocumentedRoute[], version: str
       schemas: {
         ...Object.fromEntries(Object.entries(bodies).map(component('input'))),
         ...Object.fromEntries(Object.entries(answers).map(component('output'))),
-        JsonValue: { description: 'Any JSON value.' },
       },
     },
   };

@@ -191,7 +191,11 @@ export function renewHeld(
   holder: string,
   { ttl_ms, prefix = '' }: { ttl_ms?: number; prefix?: string } = {},
 ) {
-  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew_held($1, $2, $3, true)', [holder, ttl_ms ?? null, prefix]);
+  return rowsOf<Answer>(on, 'select * from signalbox_v1.renew_held($1, $2, $3, true)', [
+    holder,
+    ttl_ms ?? null,
+    prefix,
+  ]);
 }
 
 /** All rows of one deciding call: answers (with `item`) and what happened to other claims. */
