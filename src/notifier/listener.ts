@@ -56,6 +56,9 @@ export class Listener implements Service {
     return this.stop();
   }
 
+  /** Why it does not work, as it was told last. */
+  #toldReason: string | undefined;
+
   async #run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
@@ -113,6 +116,11 @@ export class Listener implements Service {
     this.#works = works;
     // That it ends with stop() is no news.
     if (signal.aborted) return;
-    if (changed || error !== undefined) this.#options.onState({ works, error });
+    // Where it never works, as behind a pooler, that is told once, not at every attempt.
+    const reason = error instanceof Error ? error.message : undefined;
+    const isNews = changed || (error !== undefined && reason !== this.#toldReason);
+    if (works) this.#toldReason = undefined;
+    else this.#toldReason = reason ?? this.#toldReason;
+    if (isNews) this.#options.onState({ works, error });
   }
 }

@@ -5,6 +5,7 @@
  * `--only` runs the measures whose name matches.
  */
 import { writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { describeMachine } from './machine.ts';
 import { allMeasures } from './measures/index.ts';
@@ -14,14 +15,36 @@ import { formatReport } from './report.ts';
 import { Results } from './results.ts';
 import { type Extent, type Measure, Rig } from './rig.ts';
 
-const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'string' }, only: { type: 'string' } },
-});
+const usage = `npm run bench -- [--quick] [--json FILE] [--only REGEX]
+measures: ${allMeasures.map(({ name }) => name).join(', ')}`;
+
+function refuse(message: string): never {
+  process.stderr.write(`${message}\n${usage}\n`);
+  process.exit(2);
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: { quick: { type: 'boolean' }, json: { type: 'string' }, only: { type: 'string' } },
+    }).values;
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+}
+
+const options = readOptions();
 const isQuick = options.quick === true;
 const extent: Extent = isQuick ? { isQuick, rounds: 3, seconds: 1.5 } : { isQuick, rounds: 7, seconds: 5 };
 /** Of all measures, and of one: a machine that is too slow for its bench leaves figures out, it does not run for hours. */
 const limitMs = isQuick ? { all: 460_000, one: 150_000 } : { all: 5_400_000, one: 1_800_000 };
 const only = new RegExp(options.only ?? '');
+const measures = allMeasures.filter(({ name }) => only.test(name));
+if (measures.length === 0) refuse(`no measure matches ${only.source}`);
+if (options.json !== undefined) {
+  // Told now, not when all is measured.
+  await writeFile(options.json, '', { flag: 'a' }).catch((error: unknown) => refuse(String(error)));
+}
 
 const results = new Results();
 const opening = Rig.open(extent, results);
@@ -31,12 +54,16 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     interrupted.abort();
     process.stderr.write(`${signal}: cleaning up\n`);
+    // What is being measured fails now that its servers go, each part in its own way; that is no news.
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, () => undefined);
     void cleanUp().finally(() => process.exit(130));
   });
 }
 
 async function cleanUp(): Promise<void> {
-  await scope.disposeAsync().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+  const disposed = scope.disposeAsync().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+  // A peer that is stopped in the middle of its work may never say that it has.
+  await Promise.race([disposed, sleep(15_000, undefined, { ref: false })]);
   // What was just being started, and is in no scope yet.
   for (const pid of ownChildren()) killIfThere(pid);
   await (await opening)[Symbol.asyncDispose]();
@@ -81,7 +108,7 @@ try {
   const endAtMs = performance.now() + limitMs.all;
   const machine = describeMachine(rig.dataDir, await rig.describePostgres());
   console.log(machine);
-  for (const measure of allMeasures.filter(({ name }) => only.test(name))) {
+  for (const measure of measures) {
     await run(rig, measure, Math.min(limitMs.one, endAtMs - performance.now()));
   }
   const list = results.list();
