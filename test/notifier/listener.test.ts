@@ -3,7 +3,7 @@ import { Listener } from '../../src/notifier/listener.ts';
 import { encodeMoved, type Message } from '../../src/notifier/messages.ts';
 import type { ReplicaId } from '../../src/protocol/ids.ts';
 import { Database } from '../../src/store/database.ts';
-import { notify } from '../../src/store/notifications.ts';
+import { listen, notify } from '../../src/store/notifications.ts';
 import { emptyDatabase, type TestDatabase } from '../support/database.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -104,8 +104,14 @@ describe('a listener that hears nothing', () => {
     await until(() => listening.states.length > 0, { what: 'the failure is told' });
     expect(listening.listener.works).toBe(false);
     expect(String(listening.states[0]?.error)).toContain('DATABASE_DIRECT_URL');
-    // It tries again, later.
-    await until(() => listening.states.length > 1, { what: 'the next try' });
+    // It tries again, later, and says no more about what it has said.
+    const probes: string[] = [];
+    await using overheard = await listen(database.directUrl, (payload) => probes.push(payload), {
+      connectTimeoutMs: 2000,
+    });
+    await until(() => probes.length > 1, { what: 'two more tries' });
+    expect(listening.states.length).toBe(1);
+    await overheard.probe();
   });
 
   it('because the network swallows everything, gives up after its timeout', async () => {
