@@ -15,9 +15,9 @@ const companyMs = 1;
 /**
  * Whose turn it is in each queue: two calls of one replica never race for a line. What comes for a queue that is in a call
  * under way waits for its end, and all that waits goes on together, in the order it came. Where the queue was handed on and
- * only acquires wait, they stay up to 1 ms longer: the new holder's release, if it is quick, frees a place for all those
- * that wait before them, and one call does both (measured: a call of its own for each acquire halves the grants/s of a hot
- * queue).
+ * only acquires and enqueues wait, they stay up to 1 ms longer: the new holder's release, if it is quick, frees a place for
+ * all those that wait before them, and one call does both (measured: a call of its own for each acquire halves the grants/s
+ * of a hot queue).
  */
 export class QueueTurns {
   readonly #turns = new Map<string, Turn>();
