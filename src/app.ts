@@ -9,12 +9,18 @@ import { Elector } from './leadership/elector.ts';
 import { ReplicaRegister } from './leadership/replica-register.ts';
 import { ChoreRunner } from './maintenance/chore.ts';
 import { historyChore } from './maintenance/history-pruner.ts';
+import { mergeQueueChores } from './maintenance/merge-queue-reaper.ts';
 import { reaperChores } from './maintenance/reaper.ts';
+import { MergeQueueCoordinator } from './merge-queue/coordinator.ts';
+import { MergeQueueDesk } from './merge-queue/desk.ts';
+import { MergeQueueWatch } from './merge-queue/news-watch.ts';
+import { WaitingBuilds } from './merge-queue/waiting-builds.ts';
 import { Announcer } from './notifier/announcer.ts';
 import { Listener } from './notifier/listener.ts';
 import { TakerRoom } from './notifier/taker-room.ts';
 import { WaitingRoom } from './notifier/waiting-room.ts';
 import type { ReplicaId } from './protocol/ids.ts';
+import { type MergeQueueId, parseMergeQueueName } from './protocol/merge-queue.ts';
 import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
@@ -178,6 +184,28 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     onError: report('takes'),
     onStoppedListening: (key) => watcher.stoppedListening(key),
   });
+  const builds = new WaitingBuilds();
+  const mergeQueueMoved = ({ name }: MergeQueueId) => {
+    builds.wake(name);
+    announcer.announceMergeQueue(name);
+  };
+  const mergeQueueDesk = new MergeQueueDesk({
+    db,
+    clock,
+    ...settings.mergeQueue,
+    decideWithinMs: settings.lineWaitMs,
+    pendingMax: settings.pendingMax,
+    onEvents: (id) => mergeQueueMoved(id),
+  });
+  const mergeQueues = new MergeQueueCoordinator({
+    db,
+    clock,
+    desk: mergeQueueDesk,
+    room: builds,
+    ...settings.mergeQueue,
+    onNews: mergeQueueMoved,
+  });
+  const mergeQueueWatch = new MergeQueueWatch({ db, room: builds, onError: report('merge-queue-watch') });
   const tokens = new TokenSnapshot({ db, clock, onError: report('tokens') });
   const gatekeeper = new Gate({ clock, tokens, isOpenWithoutTokens: settings.isLoopback || settings.isInsecure });
   const observer = leadershipObserver({ log, metrics });
@@ -190,6 +218,15 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
       autoCreateQueues: settings.autoCreateQueues,
       deadLetterRetentionMs: settings.deadLetterRetentionMs,
       onMoved: (moved, sentAtMs) => news.spread(moved, sentAtMs),
+    }),
+    ...mergeQueueChores({
+      db,
+      leaseMs: settings.leaderLeaseMs,
+      idleMs: settings.queueIdleMs,
+      tick: async (name, term) => {
+        const id = parseMergeQueueName(name);
+        return id === undefined ? 0 : (await mergeQueueDesk.tick(id, term)).length;
+      },
     }),
     historyChore({
       db,
@@ -218,6 +255,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
         const keys = message.moved.map(([queue, claimId]) => ({ queue, claim_id: claimId }));
         void watcher.moved(keys).catch(report('watcher'));
       } else if ('ready' in message) for (const queue of message.ready) takers.call(queue);
+      else if ('merge_queues' in message) for (const queue of message.merge_queues) builds.wake(queue);
       else if ('resigned' in message) elector.nudge();
       else if ('tokens_changed' in message) tokens.changed();
     },
@@ -238,7 +276,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   metrics.register({
     waitingClients: () => room.size,
     waitingTakers: () => takers.size,
-    pendingOperations: () => decisions.pending + takeDesk.pending,
+    pendingOperations: () => decisions.pending + takeDesk.pending + mergeQueueDesk.pending,
     isLeader: () => elector.status().role !== 'follower',
     leaderEpoch: () => elector.status().epoch ?? 0,
     notificationsWork: () => listener.works,
@@ -261,7 +299,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
     observeBatched: (op, status, count) => metrics.countBatched(op, status, count),
   });
-  const door = new Door({ http, settings, rooms: [room, takers], health });
+  const door = new Door({ http, settings, rooms: [room, takers, builds], health });
   const register = new ReplicaRegister({
     db,
     replicaId,
@@ -272,7 +310,15 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
 
   // Started in this order and stopped in reverse: the door closes first, the database goes last. The leadership is given
   // up while the door still finishes what is in flight: a slow client must not keep it from the other replicas.
-  const parts: Service[] = [db, tokens, announcer, listener, watcher, together(elector, door, register)];
+  const parts: Service[] = [
+    db,
+    tokens,
+    announcer,
+    listener,
+    watcher,
+    mergeQueueWatch,
+    together(elector, door, register),
+  ];
   await startAll(parts);
   log.info(
     { url: door.url, version: programVersion, database: embedded === undefined ? 'external' : 'embedded' },

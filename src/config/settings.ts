@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import type { MergeQueueSettings } from '../protocol/merge-queue.ts';
 
 /** One setting: where it comes from, what it may be, and why its default is what it is (the README's table is checked against this). */
 function wholeNumber(min: number, max: number, fallback: number) {
@@ -34,6 +35,11 @@ const Environment = z.strictObject({
   QUEUE_IDLE_SECONDS: wholeNumber(60, 31_536_000, 3600),
   HISTORY_RETENTION_DAYS: wholeNumber(7, 3650, 8),
   DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3650, 30),
+  MERGE_QUEUE_STABILISATION_MS: wholeNumber(0, 604_800_000, 30_000),
+  MERGE_QUEUE_TTL_MS: wholeNumber(1, 604_800_000, 200_000),
+  MERGE_QUEUE_EXPECTED_COUNT: wholeNumber(0, 10_000, 4),
+  MERGE_QUEUE_DELAY_COUNT: wholeNumber(0, 10_000, 0),
+  MERGE_QUEUE_AUTO_CREATE: flag(true),
   DATABASE_CONNECT_TIMEOUT_MS: wholeNumber(100, 60_000, 3000),
   DATABASE_STATEMENT_TIMEOUT_MS: wholeNumber(500, 60_000, 10_000),
   DATABASE_ROLE_TIMEOUTS: flag(true),
@@ -71,6 +77,11 @@ export interface Settings {
   readonly queueIdleMs: number;
   readonly historyRetentionDays: number;
   readonly deadLetterRetentionMs: number;
+  readonly mergeQueue: {
+    /** What a merge queue made on first use is set to. */
+    readonly defaults: MergeQueueSettings;
+    readonly autoCreate: boolean;
+  };
   readonly database: {
     readonly connectTimeoutMs: number;
     readonly statementTimeoutMs: number;
@@ -127,7 +138,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     problems.push('DATABASE_DIRECT_URL: set DATABASE_URL too; without it an embedded database is used');
   }
   if (problems.length > 0) throw new SettingsError(problems);
-  return Object.freeze({
+  return Object.freeze<Settings>({
     databaseUrl: data.DATABASE_URL,
     databaseDirectUrl: data.DATABASE_DIRECT_URL ?? data.DATABASE_URL,
     dataDir: data.SIGNALBOX_DATA_DIR,
@@ -142,6 +153,19 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     queueIdleMs: data.QUEUE_IDLE_SECONDS * 1000,
     historyRetentionDays: data.HISTORY_RETENTION_DAYS,
     deadLetterRetentionMs: data.DEAD_LETTER_RETENTION_DAYS * 86_400_000,
+    mergeQueue: {
+      defaults: {
+        stabilisation_ms: data.MERGE_QUEUE_STABILISATION_MS,
+        ttl_ms: data.MERGE_QUEUE_TTL_MS,
+        expected_count: data.MERGE_QUEUE_EXPECTED_COUNT,
+        delay_count: data.MERGE_QUEUE_DELAY_COUNT,
+        hold_ttl_ms: null,
+        success_completes: 'all',
+        require_token: false,
+        refused_acquire_updates: true,
+      },
+      autoCreate: data.MERGE_QUEUE_AUTO_CREATE,
+    },
     database: {
       connectTimeoutMs: data.DATABASE_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: data.DATABASE_STATEMENT_TIMEOUT_MS,

@@ -4,7 +4,7 @@ import type { Service } from '../runtime/service.ts';
 import type { Database } from '../store/database.ts';
 import type { ClaimKey } from '../store/decisions.ts';
 import { notify } from '../store/notifications.ts';
-import { encodeMoved, encodeReady } from './messages.ts';
+import { encodeMergeQueues, encodeMoved, encodeReady } from './messages.ts';
 
 export interface AnnouncerOptions {
   readonly db: Database;
@@ -15,7 +15,7 @@ export interface AnnouncerOptions {
 }
 
 /**
- * Tells other replicas which claims moved and which queues have runs to take, at most one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is
+ * Tells other replicas which claims moved, which queues have runs to take and which merge queues moved, at most one gathered NOTIFY per ~10 ms, off the commit of the grant itself. It is
  * a hint: what is lost is found by the other replica's own watch within a second.
  */
 export class Announcer implements Service {
@@ -23,6 +23,7 @@ export class Announcer implements Service {
   readonly #options: AnnouncerOptions;
   readonly #moved = new Map<string, ClaimKey>();
   readonly #ready = new Set<string>();
+  readonly #mergeQueues = new Set<string>();
   #sending: Promise<void> | undefined;
   #stopped = false;
 
@@ -56,15 +57,24 @@ export class Announcer implements Service {
     if (this.#ready.size > 0) this.#sending ??= this.#send();
   }
 
+  /** Something happened to this merge queue. */
+  announceMergeQueue(queue: string): void {
+    if (this.#stopped) return;
+    this.#mergeQueues.add(queue);
+    this.#sending ??= this.#send();
+  }
+
   async #send(): Promise<void> {
     const { db, replicaId, onError } = this.#options;
-    while (this.#moved.size + this.#ready.size > 0) {
+    while (this.#moved.size + this.#ready.size + this.#mergeQueues.size > 0) {
       const payloads = [
         ...encodeMoved(replicaId, [...this.#moved.values()]),
         ...encodeReady(replicaId, [...this.#ready]),
+        ...encodeMergeQueues(replicaId, [...this.#mergeQueues]),
       ];
       this.#moved.clear();
       this.#ready.clear();
+      this.#mergeQueues.clear();
       await notify(db, payloads).catch(onError);
       // After the NOTIFY, not before it: the first of a burst is told at once, the rest of it together.
       await sleep(this.#options.gatherMs ?? 10);

@@ -8,6 +8,7 @@ const Message = z.union([
   z.object({ from: z.string(), moved: z.array(z.tuple([z.string(), z.string()])) }),
   // Also sent by the SQL function enqueue, in its caller's commit.
   z.object({ from: z.string(), ready: z.array(z.string()) }),
+  z.object({ from: z.string(), merge_queues: z.array(z.string()) }),
   // Sent by the SQL function resign, in its own commit.
   z.object({ from: z.string(), resigned: z.literal(true) }),
   // Sent by create_token and revoke_token, in their own commit.
@@ -38,6 +39,10 @@ export function encodeMoved(from: ReplicaId, keys: readonly ClaimKey[]): string[
 
 export function encodeReady(from: ReplicaId, queues: readonly string[]): string[] {
   return inPayloads(queues, (ready) => ({ from, ready }));
+}
+
+export function encodeMergeQueues(from: ReplicaId, queues: readonly string[]): string[] {
+  return inPayloads(queues, (names) => ({ from, merge_queues: names }));
 }
 
 /** As few payloads as the size limit allows. Names are ASCII: characters are bytes. */

@@ -111,6 +111,6 @@ export async function checkToken(
   return { kind: 'checked', newest: row.newest === null ? null : Number(row.newest), current: row.current };
 }
 
-function behindPrefix(prefix: string): string {
+export function behindPrefix(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }

@@ -1,0 +1,55 @@
+import type { Database } from '../store/database.ts';
+import type { Term } from '../store/decisions.ts';
+import { readDueMergeQueues, sweepIdleMergeQueues } from '../store/merge-queues.ts';
+import type { Chore } from './chore.ts';
+
+export interface MergeQueueReaperOptions {
+  readonly db: Database;
+  /** The lease of the leader: the frequent chore must come round within it. */
+  readonly leaseMs: number;
+  /** A merge queue made on first use goes when nobody has used it for this long. */
+  readonly idleMs: number;
+  /** Looks at one merge queue whose time has come, and writes under the term; how many things happened to it. */
+  readonly tick: (queue: string, term: Term) => Promise<number>;
+}
+
+/** Merge queues of one round; what is left is due in the next, which follows at once. */
+const queuesPerRound = 100;
+const idlePerCall = 100;
+
+/**
+ * What time alone brings about in merge queues: silent holders lose the lease, silent builds go. Any call to such a queue
+ * does the same by itself; the reaper is for those that nobody calls, and for those who wait.
+ */
+export function mergeQueueChores({ db, leaseMs, idleMs, tick }: MergeQueueReaperOptions): readonly Chore[] {
+  const periodMs = Math.min(500, leaseMs / 2);
+  return [
+    {
+      name: 'merge_queues',
+      periodMs,
+      timeoutMs: Math.max(periodMs, 5000),
+      runOnce: async ({ term, signal }) => {
+        let moved = 0;
+        for (const queue of await readDueMergeQueues(db, queuesPerRound)) {
+          if (signal.aborted) break;
+          moved += await tick(queue, term);
+        }
+        return { moved };
+      },
+    },
+    {
+      name: 'idle_merge_queues',
+      periodMs: 60_000,
+      timeoutMs: 5000,
+      runOnce: async ({ term, signal }) => {
+        let removed = 0;
+        let page: number;
+        do {
+          page = await sweepIdleMergeQueues(db, term, idleMs);
+          removed += page;
+        } while (page >= idlePerCall && !signal.aborted);
+        return { removed };
+      },
+    },
+  ];
+}

@@ -1,0 +1,126 @@
+import type { AcquireCall, Answer } from './calls.ts';
+import { refused } from './refused.ts';
+import { type Change, evictSilent, forget, renewedUntilMs, settle } from './settle.ts';
+import { type Grant, type MergeQueueState, type PendingRequest, holdTtlMsOf, isCompletedBy, modeOf } from './state.ts';
+import { acquiredAnswer, isHighest, isStable, overAnswer, pendingAnswer, statusOf } from './views.ts';
+
+/** Of builds that wait in one merge queue: far above what GitHub builds at once, and it bounds the work of a call. */
+export const registeredMax = 1000;
+
+/**
+ * A build registers, or asks again. The lease is given only to a build that asks, and only to one of the highest priority:
+ * nobody gets it on somebody else's call (section 4.1 of the specification of mq-lease-service).
+ */
+export function acquire(change: Change, call: AcquireCall, nextToken: number): Answer {
+  settle(change, call.headSha);
+  const { state } = change;
+  const holder = state.grant;
+  if (holder !== null && holder.isKnown && holder.headSha === call.headSha) return askedByHolder(change, call, holder);
+  const request = state.pending.find(({ headSha }) => headSha === call.headSha);
+  if (request === undefined) {
+    const missed = state.untold.find(({ headSha }) => headSha === call.headSha);
+    if (missed !== undefined) {
+      change.state = { ...state, untold: state.untold.filter((other) => other !== missed) };
+      return overAnswer({ ...missed, headRef: call.headRef, priority: call.priority }, 'completed');
+    }
+    if (holder !== null) return refused('lease_taken');
+    if (state.pending.length >= registeredMax) return refused('queue_full');
+  }
+  return askedByRegistered(change, register(change, call, request), nextToken);
+}
+
+/** The same attempt of a client as the one that was granted: it says so by its request id, or shows the token. */
+function isSameAttempt({ requestId, fencingToken }: AcquireCall, grant: Grant): boolean {
+  if (fencingToken !== null) return fencingToken === grant.fencingToken;
+  return requestId !== null && requestId === grant.requestId;
+}
+
+function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer {
+  const { state, settings, nowMs } = change;
+  const { headRef, priority } = call;
+  if (!isSameAttempt(call, grant)) {
+    if (settings.refused_acquire_updates) change.state = { ...state, grant: { ...grant, headRef, priority } };
+    return call.fencingToken === null ? refused('status_mismatch', statusOf(grant)) : refused('token_mismatch');
+  }
+  if (grant.outcome !== null) return overAnswer(grant, statusOf(grant));
+  const asked: Grant = { ...grant, headRef, priority, holdTtlMs: call.holdTtlMs ?? grant.holdTtlMs };
+  const heard: Grant = { ...asked, lastSeenAtMs: nowMs, expiresAtMs: renewedUntilMs(asked, change) };
+  change.state = { ...state, grant: heard };
+  return acquiredAnswer(change, heard);
+}
+
+/** The window runs anew for a newcomer and for a changed priority or ref, not for one that only asks again. */
+function register(change: Change, call: AcquireCall, known: PendingRequest | undefined): PendingRequest {
+  const { state, nowMs } = change;
+  const { headSha, headRef, priority, requestId } = call;
+  const isChanged = known?.priority !== priority || known.headRef !== headRef;
+  const request: PendingRequest = {
+    headSha,
+    headRef,
+    priority,
+    requestId: requestId ?? known?.requestId ?? null,
+    holdTtlMs: call.holdTtlMs ?? known?.holdTtlMs ?? null,
+    registeredAtMs: known?.registeredAtMs ?? nowMs,
+    lastSeenAtMs: nowMs,
+    delaysCounted: known?.delaysCounted ?? 0,
+  };
+  change.state = {
+    ...state,
+    windowStartedAtMs: isChanged ? nowMs : state.windowStartedAtMs,
+    pending: known === undefined ? [...state.pending, request] : withRequest(state.pending, known, request),
+  };
+  if (isChanged)
+    change.events.push({ type: known === undefined ? 'registered' : 'updated', headSha, headRef, priority });
+  return request;
+}
+
+function withRequest(
+  pending: MergeQueueState['pending'],
+  before: PendingRequest,
+  after: PendingRequest,
+): MergeQueueState['pending'] {
+  return pending.map((request) => (request === before ? after : request));
+}
+
+function askedByRegistered(change: Change, request: PendingRequest, nextToken: number): Answer {
+  evictSilent(change, request.headSha);
+  const { state, settings } = change;
+  const { grant } = state;
+  const mode = modeOf(state);
+  if (mode === 'draining' && grant !== null && isCompletedBy(grant, request, settings)) {
+    forget(change, request, 'completed');
+    return overAnswer(request, 'completed');
+  }
+  if (mode === 'held' || mode === 'draining') return pendingAnswer(change, request);
+  if (mode === 'open' && !isStable(change)) return pendingAnswer(change, request);
+  if (!isHighest(state, request)) return pendingAnswer(change, request);
+  if (request.delaysCounted < settings.delay_count) {
+    const counted = { ...request, delaysCounted: request.delaysCounted + 1 };
+    change.state = { ...state, pending: withRequest(state.pending, request, counted) };
+    return pendingAnswer(change, counted, { usedDelay: true });
+  }
+  return give(change, request, nextToken);
+}
+
+function give(change: Change, request: PendingRequest, fencingToken: number): Answer {
+  const { state, settings, nowMs } = change;
+  const { headSha, headRef, priority, requestId, holdTtlMs, registeredAtMs, lastSeenAtMs } = request;
+  const grant: Grant = {
+    headSha,
+    headRef,
+    priority,
+    requestId,
+    holdTtlMs,
+    registeredAtMs,
+    lastSeenAtMs,
+    fencingToken,
+    acquiredAtMs: nowMs,
+    expiresAtMs: nowMs + holdTtlMsOf(request, settings),
+    outcome: null,
+    endedAtMs: null,
+    isKnown: true,
+  };
+  change.state = { ...state, grant, pending: state.pending.filter((other) => other !== request) };
+  change.events.push({ type: 'acquired', headSha, headRef, priority, fencingToken, waitedMs: nowMs - registeredAtMs });
+  return acquiredAnswer(change, grant);
+}
