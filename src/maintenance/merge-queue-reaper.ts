@@ -1,5 +1,6 @@
 import type { Database } from '../store/database.ts';
 import type { Term } from '../store/decisions.ts';
+import { failureKind } from '../store/failures.ts';
 import { readDueMergeQueues, sweepIdleMergeQueues } from '../store/merge-queues.ts';
 import type { Chore } from './chore.ts';
 
@@ -13,7 +14,7 @@ export interface MergeQueueReaperOptions {
   readonly tick: (queue: string, term: Term) => Promise<number>;
 }
 
-/** Merge queues of one round; what is left is due in the next, which follows at once. */
+/** Merge queues of one round; what is left is due in the next. */
 const queuesPerRound = 100;
 const idlePerCall = 100;
 
@@ -30,10 +31,18 @@ export function mergeQueueChores({ db, leaseMs, idleMs, tick }: MergeQueueReaper
       timeoutMs: Math.max(periodMs, 5000),
       runOnce: async ({ term, signal }) => {
         let moved = 0;
+        let failure: unknown;
         for (const queue of await readDueMergeQueues(db, queuesPerRound)) {
           if (signal.aborted) break;
-          moved += await tick(queue, term);
+          try {
+            moved += await tick(queue, term);
+          } catch (error) {
+            if (failureKind(error) === 'deposed') throw error;
+            // One that cannot be read is always the first that is due: the others must not wait for it.
+            failure ??= error;
+          }
         }
+        if (failure !== undefined) throw failure;
         return { moved };
       },
     },

@@ -95,7 +95,7 @@ function storedMergeQueue({
   return { nowMs: Number(nowMs), nextToken: Number(nextToken), queue, requests };
 }
 
-export async function readMergeQueue(db: Database, queue: string, lane: Lane = 'decide'): Promise<StoredMergeQueue> {
+export async function readMergeQueue(db: Database, queue: string, lane: Lane = 'contended'): Promise<StoredMergeQueue> {
   const [row] = await db.query<MergeQueueDocument>(lane, {
     sql: 'select * from signalbox_v1.read_merge_queue($1)',
     parameters: [queue],
@@ -133,7 +133,7 @@ export async function saveMergeQueue(
   change: MergeQueueChange,
   { version, decidedAtMs, term }: SaveOptions,
 ): Promise<boolean> {
-  const [row] = await db.query<{ saved: boolean }>(term === undefined ? 'decide' : 'sweep', {
+  const [row] = await db.query<{ saved: boolean }>(term === undefined ? 'contended' : 'sweep', {
     sql: 'select signalbox_v1.save_merge_queue($1, $2, $3, $4, $5, $6) as saved',
     parameters: [queue, version, decidedAtMs, JSON.stringify(change), term?.replicaId ?? null, term?.epoch ?? null],
   });
