@@ -31,7 +31,7 @@ export function mergeQueueChores({ db, leaseMs, idleMs, tick }: MergeQueueReaper
       timeoutMs: Math.max(periodMs, 5000),
       runOnce: async ({ term, signal }) => {
         let moved = 0;
-        let failure: unknown;
+        const failures: unknown[] = [];
         for (const queue of await readDueMergeQueues(db, queuesPerRound)) {
           if (signal.aborted) break;
           try {
@@ -39,10 +39,11 @@ export function mergeQueueChores({ db, leaseMs, idleMs, tick }: MergeQueueReaper
           } catch (error) {
             if (failureKind(error) === 'deposed') throw error;
             // One that cannot be read is always the first that is due: the others must not wait for it.
-            failure ??= error;
+            failures.push(error);
           }
         }
-        if (failure !== undefined) throw failure;
+        if (failures.length > 0)
+          throw new AggregateError(failures, `${failures.length} merge queues could not be looked at`);
         return { moved };
       },
     },
