@@ -66,7 +66,7 @@ begin
     where (r.head_ref, r.priority, r.status, r.request_id, r.registered_at, r.last_seen_at, r.hold_ttl_ms, r.delays_counted,
            r.fencing_token, r.acquired_at, r.expires_at, r.ended_at, r.is_known)
       is distinct from (excluded.head_ref, excluded.priority, excluded.status, excluded.request_id, excluded.registered_at,
-           excluded.last_seen_at, excluded.delays_counted, excluded.fencing_token, excluded.acquired_at,
+           excluded.last_seen_at, excluded.hold_ttl_ms, excluded.delays_counted, excluded.fencing_token, excluded.acquired_at,
            excluded.expires_at, excluded.ended_at, excluded.is_known);
   insert into signalbox.events (at, type, queue, claim_id, data)
     select v_now, x.event ->> 'type', p_queue, x.event ->> 'claim_id', x.event -> 'data'
