@@ -11,11 +11,12 @@ const root = join(import.meta.dirname, '..');
 const mayImport: Record<string, readonly string[]> = {
   protocol: [],
   runtime: [],
-  config: [],
+  config: ['protocol'],
   telemetry: ['protocol'],
   store: ['protocol', 'runtime'],
   notifier: ['protocol', 'runtime', 'store'],
   queues: ['protocol', 'runtime', 'store', 'notifier'],
+  'merge-queue': ['protocol', 'runtime', 'store', 'queues'],
   access: ['protocol', 'runtime', 'store'],
   leadership: ['protocol', 'runtime', 'store'],
   maintenance: ['protocol', 'runtime', 'store'],
@@ -30,6 +31,7 @@ const mayImport: Record<string, readonly string[]> = {
     'store',
     'notifier',
     'queues',
+    'merge-queue',
     'access',
     'leadership',
     'maintenance',
@@ -55,6 +57,7 @@ const packageRooms: Record<string, readonly string[]> = {
   pino: ['telemetry', 'http'],
   commander: ['cli'],
   zod: ['protocol', 'config', 'http', 'notifier', 'store'],
+  yaml: ['config'],
 };
 
 interface Import {

@@ -196,6 +196,70 @@ create table signalbox.lines (
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
+create table signalbox.merge_queues (
+  queue text collate "C" not null,
+  owner text collate "C" not null,
+  repo text collate "C" not null,
+  base_ref text collate "C" not null,
+  stabilisation_ms bigint not null,
+  ttl_ms bigint not null,
+  expected_count integer not null,
+  delay_count integer not null,
+  hold_ttl_ms bigint,
+  success_completes text collate "C" not null default 'all'::text,
+  require_token boolean not null default false,
+  refused_acquire_updates boolean not null default true,
+  auto_created boolean not null default true,
+  settings_version bigint not null default 1,
+  version bigint not null default 1,
+  news bigint not null default 0,
+  window_started_at timestamp with time zone not null,
+  fencing_token bigint not null default 0,
+  due_at timestamp with time zone,
+  used_at timestamp with time zone not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint merge_queues_pkey PRIMARY KEY (queue),
+  constraint merge_queues_base_ref_not_empty CHECK ((base_ref <> ''::text)),
+  constraint merge_queues_delay_count_range CHECK (((delay_count >= 0) AND (delay_count <= 10000))),
+  constraint merge_queues_expected_count_range CHECK (((expected_count >= 0) AND (expected_count <= 10000))),
+  constraint merge_queues_hold_ttl_range CHECK (((hold_ttl_ms >= 1) AND (hold_ttl_ms <= '2592000000'::bigint))),
+  constraint merge_queues_name_form CHECK ((queue ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text)),
+  constraint merge_queues_named_after_parts CHECK ((queue = ((((('merge-queue/'::text || owner) || '/'::text) || repo) || '/'::text) || base_ref))),
+  constraint merge_queues_owner_is_one_part CHECK (((owner <> ''::text) AND (owner !~ '/'::text))),
+  constraint merge_queues_repo_is_one_part CHECK (((repo <> ''::text) AND (repo !~ '/'::text))),
+  constraint merge_queues_stabilisation_range CHECK (((stabilisation_ms >= 0) AND (stabilisation_ms <= 604800000))),
+  constraint merge_queues_success_completes_known CHECK ((success_completes = ANY (ARRAY['all'::text, 'contained'::text]))),
+  constraint merge_queues_token_not_negative CHECK ((fencing_token >= 0)),
+  constraint merge_queues_ttl_range CHECK (((ttl_ms >= 1) AND (ttl_ms <= 604800000)))
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX merge_queues_due ON signalbox.merge_queues USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+create table signalbox.merge_requests (
+  queue text collate "C" not null,
+  head_sha text collate "C" not null,
+  head_ref text collate "C" not null,
+  priority bigint not null,
+  status text collate "C" not null,
+  request_id text collate "C",
+  registered_at timestamp with time zone,
+  last_seen_at timestamp with time zone not null,
+  hold_ttl_ms bigint,
+  delays_counted integer not null default 0,
+  fencing_token bigint,
+  acquired_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  is_known boolean not null,
+  constraint merge_requests_pkey PRIMARY KEY (queue, head_sha),
+  constraint merge_requests_end_has_time CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'acquired'::text])))),
+  constraint merge_requests_grant_is_whole CHECK ((((status = ANY (ARRAY['pending'::text, 'untold'::text])) = (fencing_token IS NULL)) AND ((fencing_token IS NULL) = (acquired_at IS NULL)) AND ((fencing_token IS NULL) = (expires_at IS NULL)))),
+  constraint merge_requests_hold_ttl_range CHECK (((hold_ttl_ms >= 1) AND (hold_ttl_ms <= '2592000000'::bigint))),
+  constraint merge_requests_priority_positive CHECK ((priority >= 1)),
+  constraint merge_requests_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'acquired'::text, 'completed'::text, 'failure'::text, 'cancelled'::text, 'expired'::text, 'untold'::text])))
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE UNIQUE INDEX merge_requests_one_grant ON signalbox.merge_requests USING btree (queue) WHERE (status <> ALL (ARRAY['pending'::text, 'untold'::text]));
+
 create table signalbox.orchestrator_lock (
   id integer not null default 1,
   leader text collate "C" not null default ''::text,

@@ -16,7 +16,9 @@ function recordedAnnouncer({ failing = [] as readonly number[], gatherMs = 1 } =
       sent.push(
         parameters[1].flatMap((payload) => {
           const message = decode(payload);
-          return message !== undefined && 'moved' in message ? message.moved.map(([, claimId]) => claimId) : [];
+          if (message === undefined) return [];
+          if ('merge_queues' in message) return message.merge_queues;
+          return 'moved' in message ? message.moved.map(([, claimId]) => claimId) : [];
         }),
       );
       return [];
@@ -42,6 +44,17 @@ describe('an announcement', () => {
     expect(sent.length).toBeLessThanOrEqual(2);
     expect(new Set(sent.flat())).toEqual(new Set(['a', 'b', 'c']));
     expect(sent.flat()).toHaveLength(3);
+  });
+
+  it('names each merge queue once, however often it moved, beside the claims', async () => {
+    const { announcer, announce, sent } = recordedAnnouncer({ gatherMs: 20 });
+    announce('a');
+    for (let i = 0; i < 50; i++) for (const queue of ['merge-queue/o/r/main', 'x']) announcer.announceMergeQueue(queue);
+    announce('b');
+    await announcer.stop();
+    announcer.announceMergeQueue('late');
+    expect(sent.length).toBeLessThanOrEqual(2);
+    expect(sent.flat().toSorted()).toEqual(['a', 'b', 'merge-queue/o/r/main', 'x']);
   });
 
   it('of nothing sends nothing', async () => {

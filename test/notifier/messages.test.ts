@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decode, encodeMoved, encodeProbe } from '../../src/notifier/messages.ts';
+import { decode, encodeMergeQueues, encodeMoved, encodeProbe } from '../../src/notifier/messages.ts';
 import type { ReplicaId } from '../../src/protocol/ids.ts';
 
 const from = 'replica:1:0000' as ReplicaId;
@@ -41,6 +41,18 @@ describe('moved claims', () => {
     const keys = Array.from({ length: 2000 }, (_, i) => ({ queue: 'q', claim_id: `c${i}` }));
     const sizes = encodeMoved(from, keys).map((payload) => payload.length);
     for (const size of sizes.slice(0, -1)) expect(size).toBeGreaterThan(6000);
+  });
+});
+
+describe('merge queues that moved', () => {
+  it.each([0, 1, 39, 500])('%i of the longest names: every payload is below 8000 bytes and none is lost', (count) => {
+    const names = Array.from({ length: count }, (_, i) => longest(i).queue);
+    const payloads = encodeMergeQueues('r'.repeat(120) as ReplicaId, names);
+    for (const payload of payloads) expect(Buffer.byteLength(payload)).toBeLessThan(8000);
+    const arrived = payloads
+      .map(decode)
+      .flatMap((message) => (message && 'merge_queues' in message ? message.merge_queues : []));
+    expect(arrived).toEqual(names);
   });
 });
 

@@ -12,6 +12,8 @@ const documented = [
   'leader',
   'leases',
   'line',
+  'merge_queues',
+  'merge_requests',
   'queues',
   'recent_events',
   'runs',

@@ -44,6 +44,7 @@ const exempt = [
   'look',
   'note_token_use',
   'read_events',
+  'read_merge_queue',
   'renew_term',
   'report_replica',
   'retire_replica',

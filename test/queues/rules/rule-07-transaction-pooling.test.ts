@@ -128,12 +128,14 @@ test('no deciding function notifies: commits with a notification queue behind on
 });
 
 /** Public functions that never wait for a row somebody else has locked. */
-const neverWaits = ['enqueue', 'read_events', 'watch', 'watch_takers'];
+const neverWaits = ['enqueue', 'read_events', 'read_merge_queue', 'watch', 'watch_takers'];
 /** Public functions whose statements are single-row lookups by key, or are called too seldom for a plan to matter. */
 const anyPlan = [
   'campaign',
   'configure',
+  'configure_merge_queue',
   'create_token',
+  'delete_merge_queue',
   'enqueue',
   'ensure_queues',
   'note_token_use',
@@ -143,6 +145,7 @@ const anyPlan = [
   'resign',
   'retire_replica',
   'revoke_token',
+  'sweep_idle_merge_queues',
   'sweep_partitions',
 ];
 
