@@ -12,7 +12,10 @@ export interface VirtualClock {
  * plan and waits for no transaction.
  */
 export async function stopClock(db: TestDatabase): Promise<VirtualClock> {
-  let nowMs = Date.now();
+  const { rows } = await db.query<{ now_ms: string }>(
+    'select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms',
+  );
+  let nowMs = Number(rows[0]?.now_ms);
   await db.query(`create sequence public.virtual_clock as bigint start ${nowMs}`);
   await db.query(`create or replace function signalbox.clock() returns timestamptz
     language sql volatile parallel safe
