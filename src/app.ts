@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Gate } from './access/gate.ts';
 import { TokenSnapshot } from './access/token-snapshot.ts';
+import type { ConfiguredMergeQueue } from './config/merge-queue-file.ts';
 import { type Settings, SettingsError } from './config/settings.ts';
 import { defaultHttpLimits } from './http/limits.ts';
 import { type HttpServer, buildHttpServer } from './http/server.ts';
@@ -11,6 +12,7 @@ import { ChoreRunner } from './maintenance/chore.ts';
 import { historyChore } from './maintenance/history-pruner.ts';
 import { mergeQueueChores } from './maintenance/merge-queue-reaper.ts';
 import { reaperChores } from './maintenance/reaper.ts';
+import { applyConfiguredQueues } from './merge-queue/configured-queues.ts';
 import { MergeQueueCoordinator } from './merge-queue/coordinator.ts';
 import { MergeQueueDesk } from './merge-queue/desk.ts';
 import { MergeQueueWatch } from './merge-queue/news-watch.ts';
@@ -48,6 +50,8 @@ export interface AppOptions {
   readonly replicaId: ReplicaId;
   readonly log: Logger;
   /** Aborts a start that waits for its database. */
+  /** Merge queues to make or set before it serves. */
+  readonly configured?: readonly ConfiguredMergeQueue[];
   readonly signal?: AbortSignal;
 }
 
@@ -64,7 +68,7 @@ export interface App extends AsyncDisposable {
  * stop in reverse. A database that cannot be reached yet is waited for. Throws `SettingsError` if other machines could
  * reach it and no token was ever made.
  */
-export async function startApp({ settings, replicaId, log, signal }: AppOptions): Promise<App> {
+export async function startApp({ settings, replicaId, log, configured = [], signal }: AppOptions): Promise<App> {
   const embedded =
     settings.databaseUrl === undefined
       ? await openEmbeddedServer({ dataDir: settings.dataDir, log: (message) => log.info(message) })
@@ -76,6 +80,7 @@ export async function startApp({ settings, replicaId, log, signal }: AppOptions)
       await bringSchemaUpToDate(directUrl, settings, log, signal);
       await refuseOpenDoor(directUrl, settings);
     });
+      await configureMergeQueues(directUrl, settings, log, configured);
     return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
   } catch (error) {
     await embedded?.leave();
@@ -122,6 +127,18 @@ async function refuseOpenDoor(url: string, settings: Settings): Promise<void> {
 }
 
 interface ReplicaOptions {
+async function configureMergeQueues(
+  url: string,
+  settings: Settings,
+  log: Logger,
+  configured: readonly ConfiguredMergeQueue[],
+): Promise<void> {
+  if (configured.length === 0) return;
+  await using db = new Database({ url, ...settings.database });
+  const changed = await applyConfiguredQueues(db, configured);
+  if (changed.length > 0) log.info({ mergeQueues: changed }, 'merge queues set as the file says');
+}
+
   readonly settings: Settings;
   readonly replicaId: ReplicaId;
   readonly log: Logger;

@@ -1,4 +1,5 @@
 import { type App, startApp } from '../app.ts';
+import { readMergeQueueFile } from '../config/merge-queue-file.ts';
 import { readSettings } from '../config/settings.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import { processIdentity } from '../runtime/ids.ts';
@@ -13,6 +14,8 @@ import type { Environment } from './program.ts';
  */
 export async function serveCommand(environment: Environment): Promise<number> {
   const settings = readSettings(environment);
+  const { configFile, defaults } = settings.mergeQueue;
+  const configured = configFile === undefined ? [] : readMergeQueueFile(configFile, { environment, defaults });
   const replicaId = processIdentity() as ReplicaId;
   const log = createLog(settings.logLevel, replicaId);
   const stopping = new AbortController();
@@ -28,7 +31,7 @@ export async function serveCommand(environment: Environment): Promise<number> {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   let app: App | undefined;
   try {
-    app = await startApp({ settings, replicaId, log, signal: stopping.signal });
+    app = await startApp({ settings, replicaId, log, configured, signal: stopping.signal });
     console.log(`Signalbox listens on ${app.url}`);
     if (app.database.embedded !== 'no') {
       console.log(`Embedded PostgreSQL ${app.database.embedded}; psql "${app.database.url}"`);

@@ -40,6 +40,7 @@ const Environment = z.strictObject({
   MERGE_QUEUE_EXPECTED_COUNT: wholeNumber(0, 10_000, 4),
   MERGE_QUEUE_DELAY_COUNT: wholeNumber(0, 10_000, 0),
   MERGE_QUEUE_AUTO_CREATE: flag(true),
+  MERGE_QUEUE_CONFIG_FILE: z.string().min(1).optional(),
   DATABASE_CONNECT_TIMEOUT_MS: wholeNumber(100, 60_000, 3000),
   DATABASE_STATEMENT_TIMEOUT_MS: wholeNumber(500, 60_000, 10_000),
   DATABASE_ROLE_TIMEOUTS: flag(true),
@@ -81,6 +82,8 @@ export interface Settings {
     /** What a merge queue made on first use is set to. */
     readonly defaults: MergeQueueSettings;
     readonly autoCreate: boolean;
+    /** Merge queues to make or set at start, as mq-lease-service has them. */
+    readonly configFile: string | undefined;
   };
   readonly database: {
     readonly connectTimeoutMs: number;
@@ -165,6 +168,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
         refused_acquire_updates: true,
       },
       autoCreate: data.MERGE_QUEUE_AUTO_CREATE,
+      configFile: data.MERGE_QUEUE_CONFIG_FILE,
     },
     database: {
       connectTimeoutMs: data.DATABASE_CONNECT_TIMEOUT_MS,
