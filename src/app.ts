@@ -301,6 +301,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   });
   const http = buildHttpServer({
     coordinator,
+    mergeQueues,
     gatekeeper,
     health,
     metrics,

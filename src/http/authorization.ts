@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { type Caller, type Gatekeeper, includesScope } from '../protocol/access.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { Needs } from './operation.ts';
+import { queueInPath } from './queue-in-path.ts';
 
 /** Names under which clients of other services put a token into the URL, where every proxy on the way writes it down. */
 const tokenParameters = ['token', 'access_token'];
@@ -27,6 +28,26 @@ function authorizationOf(request: FastifyRequest): string | undefined {
   return request.headers.authorization;
 }
 
+/** Whoever speaks Basic can send a token too: as the password. Other headers are left as they are. */
+function bearerOfBasic(authorization: string | undefined): string | undefined {
+  const encoded = /^basic +(\S+) *$/i.exec(authorization ?? '')?.[1];
+  if (encoded === undefined) return authorization;
+  const credentials = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = credentials.indexOf(':');
+  return `Bearer ${colon === -1 ? '' : credentials.slice(colon + 1)}`;
+}
+
+/** Who shows these credentials. Throws as `authorise`, but for 403. */
+export function identify(
+  request: FastifyRequest,
+  gatekeeper: Gatekeeper,
+  { basicIsAccepted }: { basicIsAccepted: boolean },
+): Caller {
+  refuseTokenInUrl(request);
+  const authorization = authorizationOf(request);
+  return gatekeeper.identify(basicIsAccepted ? bearerOfBasic(authorization) : authorization);
+}
+
 function onlyFor(queuePrefix: string): SignalboxError {
   return new SignalboxError('forbidden', {
     detail: `This token is only for queues whose names begin with ${queuePrefix}`,
@@ -40,13 +61,13 @@ function onlyFor(queuePrefix: string): SignalboxError {
  * looks at names only, never at what exists.
  */
 export function authorise(request: FastifyRequest, gatekeeper: Gatekeeper): Caller | undefined {
-  const needs = request.routeOptions.config.operation?.needs;
+  const { operation } = request.routeOptions.config;
+  const needs = operation?.needs;
   if (needs === 'nothing') return undefined;
-  refuseTokenInUrl(request);
-  const caller = gatekeeper.identify(authorizationOf(request));
+  const caller = identify(request, gatekeeper, { basicIsAccepted: operation?.speaks !== undefined });
   // A route that does not say what it needs cannot be registered; should one be there all the same, nobody may call it.
   if (needs === undefined) throw new SignalboxError('forbidden');
-  const refusal = refusalOf(caller, needs, (request.params as { queue?: string }).queue);
+  const refusal = refusalOf(caller, needs, queueInPath(request));
   if (refusal !== undefined) throw refusal;
   return caller;
 }

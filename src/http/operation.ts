@@ -9,6 +9,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { Caller, Scope } from '../protocol/access.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
+import type { DocumentedRoute } from './openapi.ts';
 
 /** Which queues, or prefixes of their names, a valid body is about. Made by `namedInBody`. */
 export interface NamesInBody {
@@ -42,7 +43,7 @@ export interface Operation {
   /** One of our verbs; the operationId. */
   readonly id: string;
   readonly summary: string;
-  readonly tag: 'claims' | 'runs' | 'batch' | 'queues' | 'orchestrator' | 'service';
+  readonly tag: 'claims' | 'runs' | 'batch' | 'queues' | 'merge-queues' | 'orchestrator' | 'service';
   readonly needs: Needs;
   /** Codes this call may answer with, apart from those of every call and of every call with a body. */
   readonly errors: readonly ErrorCode[];
@@ -56,6 +57,11 @@ export interface Operation {
   readonly ifMatch?: boolean;
   /** Answers with text of this type in place of JSON. */
   readonly textMediaType?: string;
+  /**
+   * The wire of another service: Basic credentials are accepted, errors are written in its words, and its bodies are read
+   * as it reads them, so `errors` is empty and the schemas of `config.documented` serve the document alone.
+   */
+  readonly speaks?: 'mq-lease-service';
   /** Is answered also while the server drains. */
   readonly whileDraining?: boolean;
 }
@@ -90,6 +96,8 @@ export type HttpApp = FastifyInstance<
 declare module 'fastify' {
   interface FastifyContextConfig {
     operation?: Operation;
+    /** The schemas of a route that checks its requests itself. */
+    documented?: DocumentedRoute['schema'];
   }
   interface FastifyRequest {
     /** When the headers had arrived, on the replica's monotonic clock. */

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { Clock } from '../runtime/clock.ts';
 import type { BatchSummary } from './operation.ts';
+import { queueInPath } from './queue-in-path.ts';
 
 /** Told about every finished request. `route` is the pattern, never the path, so that it stays a small set. */
 export type ObserveRequest = (route: string, method: string, status: number, seconds: number) => void;
@@ -16,8 +17,7 @@ export const unmatchedRoute = 'unmatched';
 const queueLengthMax = 200;
 
 function queueOf(request: FastifyRequest): string | undefined {
-  const queue = (request.params as { queue?: string } | null | undefined)?.queue;
-  return queue?.slice(0, queueLengthMax);
+  return queueInPath(request)?.slice(0, queueLengthMax);
 }
 
 const queuesShownMax = 20;

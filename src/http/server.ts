@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
-import { fastify, type RouteOptions } from 'fastify';
+import { type FastifyReply, type FastifyRequest, type RouteOptions, fastify } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import type { Gatekeeper } from '../protocol/access.ts';
 import type { Coordinator, Health } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
+import type { MergeQueues } from '../protocol/merge-queue.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { programVersion } from '../runtime/version.ts';
 import { RouteTable, admit } from './admission.ts';
@@ -13,6 +14,7 @@ import { LongPolls } from './call-context.ts';
 import { answerClientErrors } from './client-error.ts';
 import { readJsonBodies } from './json-body.ts';
 import type { HttpLimits } from './limits.ts';
+import { type MergeQueueObserver, mergeQueueServer, withoutTrailingSlash } from './merge-queue/server.ts';
 import { type DocumentedRoute, openApiDocument } from './openapi.ts';
 import type { HttpApp, Operation } from './operation.ts';
 import { fixedHeaders, sendProblem, toSignalboxError } from './problem.ts';
@@ -24,6 +26,7 @@ import { claimRoutes } from './routes/claims.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { eventRoutes } from './routes/events.ts';
 import { holderRoutes } from './routes/holders.ts';
+import { mergeQueueRoutes } from './routes/merge-queues.ts';
 import { orchestratorRoutes } from './routes/orchestrator.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { runRoutes } from './routes/runs.ts';
@@ -31,6 +34,7 @@ import { type MetricsText, serviceRoutes } from './routes/service.ts';
 
 export interface HttpServerOptions {
   readonly coordinator: Coordinator;
+  readonly mergeQueues: MergeQueues;
   /** Says who calls. Not optional: a server that forgot it would be open. */
   readonly gatekeeper: Gatekeeper;
   readonly health: Health;
@@ -42,6 +46,8 @@ export interface HttpServerOptions {
   readonly observe?: ObserveRequest;
   /** Told about the operations of every batch. */
   readonly observeBatched?: ObserveBatched;
+  /** Told about the calls of /merge-queue. */
+  readonly observeMergeQueues?: MergeQueueObserver;
 }
 
 export type HttpServer = HttpApp & {
@@ -92,6 +98,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     return503OnClosing: false,
     // No name is cut short by the router: what is too long for a name is a fault of the request, not an unknown route.
     routerOptions: { maxParamLength: limits.urlBytesMax },
+    rewriteUrl: ({ url = '/' }) => withoutTrailingSlash(url),
     clientErrorHandler: answerClientErrors(limits),
     // A URL the router cannot read meets no hook.
     frameworkErrors: (error, request, reply) => {
@@ -107,6 +114,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   app.decorateRequest('bodyText', undefined);
   app.decorateRequest('batched', undefined);
   app.decorateRequest('caller', undefined);
+  app.decorateRequest('bodyKind', 'other');
   app.setValidatorCompiler(validatorCompiler);
   // Checking answers against their schema costs 7 µs a claim, JSON.stringify 1.4 (measured); our own rows need no
   // check, so response schemas type the handlers and make the document, and nothing else.
@@ -149,11 +157,12 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
           method,
           url: route.url,
           operation,
-          schema: (route.schema ?? {}) as DocumentedRoute['schema'],
+          schema: route.config?.documented ?? ((route.schema ?? {}) as DocumentedRoute['schema']),
         });
     }
   });
-  app.setErrorHandler((thrown, request, reply) => {
+  /** The error as one of ours; a defect is written to the log. */
+  const settle = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): SignalboxError => {
     const isEndedWait = longPolls.draining && isAbortOrReset(thrown);
     const error = isEndedWait ? new SignalboxError('shutting_down', { cause: thrown }) : toSignalboxError(thrown);
     // A call that ends because its client hung up is what we asked for, not a defect.
@@ -168,8 +177,9 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
         },
         'request met a defect',
       );
-    return sendProblem(reply, error);
-  });
+    return error;
+  };
+  app.setErrorHandler((thrown, request, reply) => sendProblem(reply, settle(thrown, request, reply)));
 
   claimRoutes(app, { coordinator: options.coordinator, longPolls });
   runRoutes(app, { coordinator: options.coordinator, longPolls, limits });
@@ -178,8 +188,10 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   deadLetterRoutes(app, { coordinator: options.coordinator, limits });
   blockedQueueRoutes(app, options);
   queueRoutes(app, options);
+  mergeQueueRoutes(app, options);
+  mergeQueueServer(app, { ...options, longPolls, settle });
   orchestratorRoutes(app, options);
-  eventRoutes(app, { coordinator: options.coordinator, longPolls });
+  eventRoutes(app, { ...options, longPolls });
   let document: Record<string, unknown> | undefined;
   serviceRoutes(app, {
     health: options.health,

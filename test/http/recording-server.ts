@@ -1,6 +1,8 @@
 import { pino } from 'pino';
 import type { Caller } from '../../src/protocol/access.ts';
 import type { CallContext, Coordinator, Health } from '../../src/protocol/coordinator.ts';
+import { SignalboxError } from '../../src/protocol/errors.ts';
+import type { MergeQueues } from '../../src/protocol/merge-queue.ts';
 import { type HttpLimits, defaultHttpLimits } from '../../src/http/limits.ts';
 import { type HttpServer, buildHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -51,6 +53,21 @@ const verbs = [
   'skipRun',
 ] as const satisfies readonly (keyof Coordinator)[];
 
+const unknown = () => Promise.resolve(undefined);
+const notFound = () => Promise.reject(new SignalboxError('merge_queue_not_found'));
+const noMergeQueues: MergeQueues = {
+  acquire: unknown,
+  release: unknown,
+  renew: unknown,
+  clear: unknown,
+  show: unknown,
+  list: () => Promise.resolve([]),
+  detail: notFound,
+  page: () => Promise.resolve({ merge_queues: [], next_cursor: null }),
+  configure: notFound,
+  remove: notFound,
+};
+
 /**
  * A server whose coordinator writes down each call and answers as told, with `{version: 1}` otherwise. For rules of the
  * HTTP side alone; what coordination does is tested with the real one.
@@ -62,6 +79,8 @@ export function recordingServer(
     health?: Partial<Health>;
     /** Who every request is from; anybody, if not said. */
     caller?: Partial<Caller>;
+    /** None is known, if not said. */
+    mergeQueues?: MergeQueues;
   } = {},
 ): RecordingServer {
   const calls: RecordedCall[] = [];
@@ -83,6 +102,7 @@ export function recordingServer(
       ...options.health,
     },
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
+    mergeQueues: options.mergeQueues ?? noMergeQueues,
     gatekeeper: {
       identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '', ...options.caller }),
     },

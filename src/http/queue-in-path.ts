@@ -1,0 +1,12 @@
+import type { FastifyRequest } from 'fastify';
+import { mergeQueueId } from '../protocol/merge-queue.ts';
+
+/**
+ * The name of the queue, or merge queue, a request is about by its path; undefined if it is about none, or about something
+ * that can name none.
+ */
+export function queueInPath({ params }: FastifyRequest): string | undefined {
+  const { queue, owner, repo, base_ref: baseRef } = (params ?? {}) as Record<string, string | undefined>;
+  if (queue !== undefined) return queue;
+  return owner === undefined ? undefined : mergeQueueId(owner, repo ?? '', baseRef ?? '')?.name;
+}
