@@ -19,8 +19,9 @@ export function release(change: Change, call: ReleaseCall): Answer {
   const { headRef, priority, outcome } = call;
   const { nowMs } = change;
   change.state = { ...change.state, windowStartedAtMs: nowMs };
-  endGrant(change, { ...grant, headRef, priority, lastSeenAtMs: nowMs }, outcome);
+  // First, as in the original: a success does not reach those that were silent for too long before it.
   evictSilent(change, call.headSha);
+  endGrant(change, { ...grant, headRef, priority, lastSeenAtMs: nowMs }, outcome);
   // A winner that succeeded stays to be seen until the next call; a failed one that leaves nobody does not.
   if (outcome !== 'success') openIfDone(change);
   return overAnswer({ ...grant, headRef, priority }, outcome === 'success' ? 'completed' : outcome);

@@ -47,9 +47,7 @@ export function endGrant(change: Change, grant: Grant, outcome: NonNullable<Gran
     registeredAtMs: grant.registeredAtMs,
     acquiredAtMs: grant.acquiredAtMs,
     expiresAtMs: grant.expiresAtMs,
-    mergedBatchSize: isSuccess
-      ? 1 + state.pending.filter((request) => request.priority < grant.priority && !isSilent(request, change)).length
-      : null,
+    mergedBatchSize: isSuccess ? 1 + state.pending.filter(({ priority }) => priority < grant.priority).length : null,
   });
 }
 

@@ -26,7 +26,13 @@ export const compatibleSettings: MergeQueueSettings = {
   refused_acquire_updates: true,
 };
 
-export const someMergeQueue = mergeQueueId('acme', 'shop', 'main') as MergeQueueId;
+function idOf(...parts: Parameters<typeof mergeQueueId>): MergeQueueId {
+  const id = mergeQueueId(...parts);
+  if (id === undefined) throw new Error('these can name no merge queue');
+  return id;
+}
+
+export const someMergeQueue = idOf('acme', 'shop', 'main');
 
 /** The ref GitHub would give the build of this pull request. */
 export function refOf(number: number): string {
