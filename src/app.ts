@@ -27,6 +27,7 @@ import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
 import { DueCalls } from './queues/due-calls.ts';
+import { FeedTail } from './queues/feed-tail.ts';
 import { News } from './queues/news.ts';
 import { TakeDesk } from './queues/take-desk.ts';
 import { Watcher } from './queues/watcher.ts';
@@ -49,9 +50,9 @@ export interface AppOptions {
   readonly settings: Settings;
   readonly replicaId: ReplicaId;
   readonly log: Logger;
-  /** Aborts a start that waits for its database. */
   /** Merge queues to make or set before it serves. */
   readonly configured?: readonly ConfiguredMergeQueue[];
+  /** Aborts a start that waits for its database. */
   readonly signal?: AbortSignal;
 }
 
@@ -79,8 +80,8 @@ export async function startApp({ settings, replicaId, log, configured = [], sign
     await whenReachable(log, signal, async () => {
       await bringSchemaUpToDate(directUrl, settings, log, signal);
       await refuseOpenDoor(directUrl, settings);
-    });
       await configureMergeQueues(directUrl, settings, log, configured);
+    });
     return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
   } catch (error) {
     await embedded?.leave();
@@ -126,7 +127,6 @@ async function refuseOpenDoor(url: string, settings: Settings): Promise<void> {
   ]);
 }
 
-interface ReplicaOptions {
 async function configureMergeQueues(
   url: string,
   settings: Settings,
@@ -139,6 +139,7 @@ async function configureMergeQueues(
   if (changed.length > 0) log.info({ mergeQueues: changed }, 'merge queues set as the file says');
 }
 
+interface ReplicaOptions {
   readonly settings: Settings;
   readonly replicaId: ReplicaId;
   readonly log: Logger;
@@ -180,9 +181,11 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   });
   const takeDesk = new TakeDesk({ db, clock, news, pendingMax: settings.pendingMax });
   const watcher = new Watcher({ db, clock, room, takers, news, onError: report('watcher') });
+  const feedTail = new FeedTail({ db, onError: report('feed-tail') });
   const coordinator = new QueueCoordinator({
     db,
     clock,
+    feedTail,
     replicaId,
     news,
     decisions,
@@ -335,6 +338,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     listener,
     watcher,
     mergeQueueWatch,
+    feedTail,
     together(elector, door, register),
   ];
   await startAll(parts);

@@ -3,13 +3,13 @@ import type { ReplicaId } from '../protocol/ids.ts';
 import type { Database } from '../store/database.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
 import { DeadLetters } from './dead-letters.ts';
-import { readFeed } from './event-feed.ts';
+import { type FeedOptions, readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
 import { Runs } from './runs.ts';
 import { Takes, type TakesOptions } from './takes.ts';
 
-export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions, TakesOptions {
+export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions, TakesOptions, FeedOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
 }

@@ -1,36 +1,39 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { Event, EventPage, EventsRequest } from '../protocol/events.ts';
-import { jittered } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
 import { type EventCursor, type EventRow, oldestEvent, readEvents } from '../store/events.ts';
 import { databaseProblem } from './database-problem.ts';
+import type { FeedTail } from './feed-tail.ts';
 
-/** Readers who wait ask this often: the feed is for audit and dashboards, and nothing timely reads it. */
-const askEveryMs = 500;
+export interface FeedOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly feedTail: FeedTail;
+}
 
 /**
  * The next page of the feed, or an empty one after `waitMs`. Every event is in exactly one page of a reader that goes on
  * behind the last id it saw, also when it committed late. Throws `invalid_request` for an id that is none of ours.
  */
 export async function readFeed(
-  { db, clock }: { readonly db: Database; readonly clock: Clock },
+  { db, clock, feedTail }: FeedOptions,
   request: EventsRequest,
   context: CallContext,
 ): Promise<EventPage> {
   const after = request.after === undefined ? oldestEvent : cursorOf(request.after);
   const untilMs = context.receivedAtMs + request.waitMs;
+  using seat = request.waitMs > 0 ? feedTail.enter(request) : undefined;
   for (;;) {
     const rows = await readEvents(db, after, request).catch((error: unknown) => {
       throw databaseProblem(error);
     });
     const leftMs = untilMs - clock.monotonicMs();
-    if (rows.length > 0 || leftMs <= 0 || context.signal.aborted) return { events: rows.map(eventOf) };
+    if (rows.length > 0 || seat === undefined || leftMs <= 0 || context.signal.aborted)
+      return { events: rows.map(eventOf) };
     // Ends early when the client hangs up or the replica stops: then what there is, is the answer.
-    const pause = sleep(Math.min(jittered(askEveryMs), leftMs), undefined, { signal: context.signal });
-    await pause.catch(() => undefined);
+    await seat.wait({ timeoutMs: leftMs, signal: context.signal });
   }
 }
 

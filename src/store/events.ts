@@ -33,3 +33,13 @@ export function readEvents(db: Database, after: EventCursor, filter: EventFilter
     parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit],
   });
 }
+
+/** Where the feed ends now, as a reader may see it. */
+export async function newestEvent(db: Database): Promise<EventCursor> {
+  const [row] = await db.query<EventCursor>('read', {
+    sql: `select e.xid::text as xid, e.id::text as id from signalbox.events e
+          where e.xid < pg_snapshot_xmin(pg_current_snapshot()) order by e.xid desc, e.id desc limit 1`,
+    parameters: [],
+  });
+  return row ?? oldestEvent;
+}

@@ -1,11 +1,15 @@
+import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { QueuePrefix } from '../../protocol/access.ts';
+import { type Gatekeeper, QueuePrefix } from '../../protocol/access.ts';
 import { WaitMs } from '../../protocol/claims.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
 import { EventPage } from '../../protocol/events.ts';
 import { QueueName } from '../../protocol/ids.ts';
-import { visiblePrefix } from '../authorization.ts';
+import { SignalboxError } from '../../protocol/errors.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { authorise, visiblePrefix } from '../authorization.ts';
 import { type LongPolls, openCall } from '../call-context.ts';
+import { eventStream, eventStreamMediaType } from '../event-stream.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { inDigits } from '../parameters.ts';
 
@@ -22,11 +26,15 @@ const EventsQuery = z.strictObject({
   wait_ms: inDigits(WaitMs).default(0),
 });
 
+export interface EventRouteOptions {
+  readonly coordinator: Coordinator;
+  readonly longPolls: LongPolls;
+  readonly clock: Clock;
+  readonly gatekeeper: Gatekeeper;
+}
+
 /** The feed: what happened, in order, nothing left out. */
-export function eventRoutes(
-  app: HttpApp,
-  { coordinator, longPolls }: { coordinator: Coordinator; longPolls: LongPolls },
-): void {
+export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatekeeper }: EventRouteOptions): void {
   app.get(
     '/v1/events',
     {
@@ -34,7 +42,8 @@ export function eventRoutes(
       config: {
         operation: {
           id: 'readEvents',
-          summary: 'What happened, in order, behind a cursor; waits up to wait_ms for the first event.',
+          summary:
+            'What happened, in order, behind a cursor; waits up to wait_ms for the first event. With Accept: text/event-stream it goes on as server-sent events.',
           tag: 'orchestrator',
           needs: { scope: 'read', queues: 'listed' },
           errors: [...databaseErrors],
@@ -42,11 +51,45 @@ export function eventRoutes(
       },
     },
     async (request, reply) => {
-      const { after, queue, limit, wait_ms: waitMs } = request.query;
+      const { queue, limit, wait_ms: waitMs } = request.query;
+      const wantsStream = acceptsEventStream(request.headers.accept);
+      const after = (wantsStream ? lastEventId(request.headers['last-event-id']) : undefined) ?? request.query.after;
       const prefix = visiblePrefix(request.caller, request.query.prefix);
-      if (prefix === undefined) return { events: [] };
-      const context = openCall(request, reply, { waitMs, longPolls });
-      return coordinator.readEvents({ after, queue, prefix, limit, waitMs }, context);
+      if (!wantsStream) {
+        if (prefix === undefined) return { events: [] };
+        const context = openCall(request, reply, { waitMs, longPolls });
+        return coordinator.readEvents({ after, queue, prefix, limit, waitMs }, context);
+      }
+      if (prefix === undefined)
+        throw new SignalboxError('forbidden', { detail: 'This token sees none of these queues.' });
+      // A stream is a wait without an end.
+      const context = openCall(request, reply, { waitMs: Infinity, longPolls });
+      const page = { after, queue, prefix, limit };
+      const { events } = await coordinator.readEvents({ ...page, waitMs: 0 }, context);
+      const stream = eventStream(
+        {
+          coordinator,
+          request: page,
+          context,
+          nowMs: () => clock.monotonicMs(),
+          authorise: () => void authorise(request, gatekeeper),
+        },
+        events,
+      );
+      return reply
+        .header('content-type', eventStreamMediaType)
+        .header('x-accel-buffering', 'no')
+        .send(Readable.from(stream) as never);
     },
   );
+}
+
+/** Only who names the type gets a stream: that everything is accepted is what every client says. */
+function acceptsEventStream(accept: string | undefined): boolean {
+  return accept?.split(',').some((type) => type.split(';')[0]?.trim().toLowerCase() === eventStreamMediaType) === true;
+}
+
+/** What a browser sends when it comes back to a stream. */
+function lastEventId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && header !== '' ? header : undefined;
 }

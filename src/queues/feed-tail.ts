@@ -1,0 +1,125 @@
+import { isAborted } from '../runtime/pause.ts';
+import type { Service } from '../runtime/service.ts';
+import { Ticker } from '../runtime/ticker.ts';
+import type { Database } from '../store/database.ts';
+import { type EventCursor, type EventRow, newestEvent, readEvents } from '../store/events.ts';
+
+export interface FeedTailOptions {
+  readonly db: Database;
+  readonly onError: (error: unknown) => void;
+  /** The feed is for audit and dashboards, and nothing timely reads it. */
+  readonly everyMs?: number;
+}
+
+/** Which events a reader waits for. */
+export interface FeedInterest {
+  readonly queue: string | undefined;
+  /** '' = of all queues. */
+  readonly prefix: string;
+}
+
+/** A reader's place at the end of the feed. Leaving is idempotent. */
+export interface TailSeat extends Disposable {
+  /** Resolves when there may be news for the reader, when the time is over, or when `signal` aborts. */
+  wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
+}
+
+interface Reader {
+  readonly interest: FeedInterest;
+  isCalled: boolean;
+  wake: () => void;
+}
+
+const pageSize = 1000;
+
+/**
+ * Looks for new events on behalf of all readers that wait on this replica, with one query a round however many they are, and
+ * wakes those whose events came. A reader enters before it reads: what becomes visible after its read is news.
+ */
+export class FeedTail implements Service {
+  readonly name = 'feed-tail';
+  readonly #options: FeedTailOptions;
+  readonly #ticker: Ticker;
+  readonly #readers = new Set<Reader>();
+  /** Undefined while nobody waits. */
+  #cursor: EventCursor | undefined;
+
+  constructor(options: FeedTailOptions) {
+    this.#options = options;
+    this.#ticker = new Ticker({
+      name: this.name,
+      periodMs: options.everyMs ?? 500,
+      runOnce: ({ signal }) => this.#look(signal),
+      onError: options.onError,
+    });
+  }
+
+  start(): Promise<void> {
+    return this.#ticker.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#ticker.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** How many readers wait. */
+  get size(): number {
+    return this.#readers.size;
+  }
+
+  enter(interest: FeedInterest): TailSeat {
+    const reader: Reader = { interest, isCalled: false, wake: () => undefined };
+    this.#readers.add(reader);
+    return {
+      [Symbol.dispose]: () => this.#readers.delete(reader),
+      wait: ({ timeoutMs, signal }) =>
+        new Promise((resolve) => {
+          const end = () => {
+            clearTimeout(timer);
+            signal.removeEventListener('abort', end);
+            reader.wake = () => undefined;
+            reader.isCalled = false;
+            resolve();
+          };
+          const timer = setTimeout(end, Math.max(0, timeoutMs));
+          signal.addEventListener('abort', end);
+          reader.wake = end;
+          if (reader.isCalled || signal.aborted || timeoutMs <= 0) end();
+        }),
+    };
+  }
+
+  async #look(signal: AbortSignal): Promise<'again' | undefined> {
+    const { db } = this.#options;
+    if (this.#readers.size === 0) {
+      this.#cursor = undefined;
+      return undefined;
+    }
+    if (this.#cursor === undefined) {
+      this.#cursor = await newestEvent(db);
+      // Those who came before this look cannot know what it has passed.
+      for (const reader of this.#readers) call(reader);
+      return undefined;
+    }
+    const rows = await readEvents(db, this.#cursor, { queue: undefined, prefix: '', limit: pageSize });
+    const last = rows.at(-1);
+    if (last === undefined || isAborted(signal)) return undefined;
+    this.#cursor = { xid: last.cursor_xid, id: last.cursor_id };
+    for (const reader of this.#readers) if (rows.some((row) => concerns(row, reader.interest))) call(reader);
+    return rows.length === pageSize ? 'again' : undefined;
+  }
+}
+
+function call(reader: Reader): void {
+  reader.isCalled = true;
+  reader.wake();
+}
+
+function concerns({ queue }: EventRow, interest: FeedInterest): boolean {
+  if (interest.queue !== undefined) return queue === interest.queue;
+  return interest.prefix === '' || queue?.startsWith(interest.prefix) === true;
+}
