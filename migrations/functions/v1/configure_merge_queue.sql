@@ -18,11 +18,11 @@ begin
   perform signalbox.require_read_committed();
   if p_if_version is null or p_if_version = 0 then
     insert into signalbox.merge_queues (queue, owner, repo, base_ref, stabilisation_ms, ttl_ms, expected_count, delay_count,
-      settings_version, window_started_at, used_at, created_at, updated_at)
+      settings_version, version, window_started_at, used_at, created_at, updated_at)
     values (p_queue, p_owner, p_repo, p_base_ref, (p_defaults ->> 'stabilisation_ms')::bigint,
       (p_defaults ->> 'ttl_ms')::bigint, (p_defaults ->> 'expected_count')::integer,
-      (p_defaults ->> 'delay_count')::integer, 0, signalbox.clock(), signalbox.clock(), signalbox.clock(),
-      signalbox.clock())
+      (p_defaults ->> 'delay_count')::integer, 0, signalbox.token_floor(), signalbox.clock(), signalbox.clock(),
+      signalbox.clock(), signalbox.clock())
     on conflict (queue) do nothing;
     v_is_new := found;
   end if;

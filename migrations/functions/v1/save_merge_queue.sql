@@ -14,6 +14,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz;
+  v_version bigint := p_version;
   v_settings jsonb := p_change -> 'settings';
 begin
   perform signalbox.require_read_committed();
@@ -21,13 +22,16 @@ begin
     perform signalbox.require_term(p_leader, p_epoch);
   end if;
   if p_version = 0 then
+    -- Versions begin where those of a deleted queue of the name never were: a decision made on that one meets none of them.
     insert into signalbox.merge_queues (queue, owner, repo, base_ref, stabilisation_ms, ttl_ms, expected_count, delay_count,
-      window_started_at, used_at, created_at, updated_at)
-    values (p_queue, p_change ->> 'owner', p_change ->> 'repo', p_change ->> 'base_ref',
+      version, window_started_at, used_at, created_at, updated_at)
+    select p_queue, p_change ->> 'owner', p_change ->> 'repo', p_change ->> 'base_ref',
       (v_settings ->> 'stabilisation_ms')::bigint, (v_settings ->> 'ttl_ms')::bigint,
-      (v_settings ->> 'expected_count')::integer, (v_settings ->> 'delay_count')::integer,
-      signalbox.at_ms((p_change ->> 'window_started_at_ms')::bigint), signalbox.clock(), signalbox.clock(), signalbox.clock())
-    on conflict (queue) do nothing;
+      (v_settings ->> 'expected_count')::integer, (v_settings ->> 'delay_count')::integer, signalbox.token_floor(),
+      signalbox.at_ms((p_change ->> 'window_started_at_ms')::bigint), signalbox.clock(), signalbox.clock(), signalbox.clock()
+    where signalbox.clock() < signalbox.at_ms(p_decided_at_ms) + interval '5 seconds'
+    on conflict (queue) do nothing
+    returning version into v_version;
     if not found then
       return false;
     end if;
@@ -41,7 +45,7 @@ begin
         due_at = signalbox.at_ms((p_change ->> 'due_at_ms')::bigint), used_at = v_now,
         stabilisation_ms = (v_settings ->> 'stabilisation_ms')::bigint, ttl_ms = (v_settings ->> 'ttl_ms')::bigint,
         expected_count = (v_settings ->> 'expected_count')::integer, delay_count = (v_settings ->> 'delay_count')::integer
-    where q.queue = p_queue and q.version = greatest(p_version, 1)
+    where q.queue = p_queue and q.version = v_version
       and signalbox.clock() < signalbox.at_ms(p_decided_at_ms) + interval '5 seconds';
   if not found then
     return false;
