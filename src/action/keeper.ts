@@ -1,0 +1,46 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { KeeperReport, LeaseFolder } from './lease-record.ts';
+import type { Environment } from './runner.ts';
+import { pause } from './time-limit.ts';
+
+/** It looks for the word to stop five times a second; a report later than this is of one that is stuck. */
+const stopWithinMs = 3000;
+
+/**
+ * Starts the process that renews the lease while the job's other steps run. It is no part of the step: it outlives it, and
+ * ends when a later step says so, when the job's temporary folder goes, or when the runner cleans up after the job, which it
+ * does by RUNNER_TRACKING_ID in the environment.
+ */
+export function startKeeper(folder: LeaseFolder, env: Environment): void {
+  folder.forgetKeeper();
+  spawn(process.execPath, [join(import.meta.dirname, 'keep-alive.ts')], {
+    detached: true,
+    stdio: 'ignore',
+    env: { ...env },
+    windowsHide: true,
+  })
+    // Without it the lease has its deadline all the same, and post and release tell that nobody renewed it.
+    .on('error', () => undefined)
+    .unref();
+}
+
+/** Resolves when it has stopped, or is gone already; with what it last said. Undefined: it never ran. */
+export async function stopKeeper(folder: LeaseFolder): Promise<KeeperReport | undefined> {
+  folder.askToStop();
+  const untilMs = performance.now() + stopWithinMs;
+  for (;;) {
+    const report = folder.readReport();
+    if (report === undefined || report.hasStopped || !isAlive(report.pid) || performance.now() > untilMs) return report;
+    await pause(50, AbortSignal.timeout(stopWithinMs + 1000));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
