@@ -1,7 +1,15 @@
 import type { AcquireCall, Answer } from './calls.ts';
 import { refused } from './refused.ts';
 import { type Change, evictSilent, forget, renewedUntilMs, settle } from './settle.ts';
-import { type Grant, type MergeQueueState, type PendingRequest, holdTtlMsOf, isCompletedBy, modeOf } from './state.ts';
+import {
+  type Grant,
+  type MergeQueueState,
+  type PendingRequest,
+  holdTtlMsOf,
+  isCompletedBy,
+  isDecided,
+  modeOf,
+} from './state.ts';
 import { acquiredAnswer, isHighest, isStable, overAnswer, pendingAnswer, statusOf } from './views.ts';
 
 /** Of builds that wait in one merge queue: far above what GitHub builds at once, and it bounds the work of a call. */
@@ -39,7 +47,8 @@ function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer 
   const { state, settings, nowMs } = change;
   const { headRef, priority } = call;
   if (!isSameAttempt(call, grant)) {
-    if (settings.refused_acquire_updates) change.state = { ...state, grant: { ...grant, headRef, priority } };
+    if (settings.refused_acquire_updates && !isDecided(state, settings))
+      change.state = { ...state, grant: { ...grant, headRef, priority } };
     return call.fencingToken === null ? refused('status_mismatch', statusOf(grant)) : refused('token_mismatch');
   }
   if (grant.outcome !== null) return overAnswer(grant, statusOf(grant));
@@ -51,8 +60,9 @@ function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer 
 
 /** The window runs anew for a newcomer and for a changed priority or ref, not for one that only asks again. */
 function register(change: Change, call: AcquireCall, known: PendingRequest | undefined): PendingRequest {
-  const { state, nowMs } = change;
-  const { headSha, headRef, priority, requestId } = call;
+  const { state, settings, nowMs } = change;
+  const { headSha, headRef, requestId } = call;
+  const priority = known !== undefined && isDecided(state, settings) ? known.priority : call.priority;
   const isChanged = known?.priority !== priority || known.headRef !== headRef;
   const request: PendingRequest = {
     headSha,

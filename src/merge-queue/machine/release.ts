@@ -1,7 +1,7 @@
 import type { Answer, ReleaseCall } from './calls.ts';
 import { refused } from './refused.ts';
 import { type Change, endGrant, evictSilent, open, openIfDone } from './settle.ts';
-import type { Grant } from './state.ts';
+import { type Grant, isDecided } from './state.ts';
 import { overAnswer, statusOf } from './views.ts';
 
 /**
@@ -37,7 +37,7 @@ function releasedAgain(change: Change, call: ReleaseCall, grant: Grant): Answer 
     return refused('not_registered');
   }
   if (!grant.isKnown) return refused('lease_taken');
-  if (change.settings.refused_acquire_updates) {
+  if (change.settings.refused_acquire_updates && !isDecided(change.state, change.settings)) {
     const { headRef, priority } = call;
     change.state = { ...change.state, grant: { ...grant, headRef, priority } };
   }

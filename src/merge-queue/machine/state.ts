@@ -89,6 +89,14 @@ export function inOrder<Request extends Pick<PendingRequest, 'priority' | 'regis
   );
 }
 
+/**
+ * Whom a success completes is decided once, by the priorities at that time: a build that was not contained has a lower one
+ * as soon as the success is merged.
+ */
+export function isDecided({ grant }: MergeQueueState, settings: MergeQueueSettings): boolean {
+  return grant?.outcome === 'success' && settings.success_completes === 'contained';
+}
+
 /** Whether the success of this grant completes that build. */
 export function isCompletedBy(
   grant: { readonly priority: number },
