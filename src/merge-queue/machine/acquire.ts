@@ -58,7 +58,11 @@ function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer 
   return acquiredAnswer(change, heard);
 }
 
-/** The window runs anew for a newcomer and for a changed priority or ref, not for one that only asks again. */
+/**
+ * What an attempt of a client said of itself holds for that attempt only: another one for the same commit could else be
+ * given the lease beside it, or lose it by a deadline it has not asked for. The window runs anew for a newcomer and for a
+ * changed priority or ref, not for one that only asks again.
+ */
 function register(change: Change, call: AcquireCall, known: PendingRequest | undefined): PendingRequest {
   const { state, settings, nowMs } = change;
   const { headSha, headRef, requestId } = call;
@@ -68,8 +72,8 @@ function register(change: Change, call: AcquireCall, known: PendingRequest | und
     headSha,
     headRef,
     priority,
-    requestId: requestId ?? known?.requestId ?? null,
-    holdTtlMs: call.holdTtlMs ?? known?.holdTtlMs ?? null,
+    requestId,
+    holdTtlMs: call.holdTtlMs ?? (known?.requestId === requestId ? known.holdTtlMs : null),
     registeredAtMs: known?.registeredAtMs ?? nowMs,
     lastSeenAtMs: nowMs,
     delaysCounted: known?.delaysCounted ?? 0,
