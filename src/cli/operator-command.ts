@@ -16,7 +16,15 @@ export function withActorOption(command: Command): Command {
 }
 
 /** What is asked for is not there, or not in a state to be changed so: an answer, not a failure of the service. */
-const notPossible: readonly ErrorCode[] = ['queue_not_found', 'claim_not_found', 'not_retryable', 'not_blocking'];
+const notPossible: readonly ErrorCode[] = [
+  'queue_not_found',
+  'claim_not_found',
+  'not_retryable',
+  'not_blocking',
+  'merge_queue_not_found',
+  'merge_queue_in_use',
+  'version_mismatch',
+];
 
 /**
  * Runs one command of an operator against the service: 0, or what `work` returns; 1 if what is asked for is not there or

@@ -4,6 +4,7 @@ import { addBlockedCommands } from './blocked.ts';
 import { addDeadLetterCommands } from './dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
+import { addMergeQueueCommands } from './merge-queue.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -53,6 +54,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
     await program.parseAsync(argv);
     return result;
   } catch (error) {
+  addMergeQueueCommands(program, environment, done);
     // Commander has told about what it found itself; this one comes from a setting that a command read.
     if (error instanceof InvalidArgumentError) console.error(`signalbox: ${error.message}`);
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
@@ -73,5 +75,5 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
  * would cost most of their start.
  */
 function isClientCommand(name: string | undefined): boolean {
-  return name === 'run' || name === 'status' || name === 'dead-letters' || name === 'blocked';
+  return name !== undefined && ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue'].includes(name);
 }

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { SignalboxClient } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
+import { type MergeQueueDetail, type MergeQueuePage, parseMergeQueueName } from '../protocol/merge-queue.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
 import type { QueueDetail } from '../protocol/queues.ts';
 import { jittered } from '../runtime/backoff.ts';
@@ -25,6 +26,7 @@ export interface Status {
   /** null = the token is only for some queues, so leader and replicas are not for it to see. */
   readonly orchestrator: OrchestratorView | null;
   readonly queues: readonly QueueDetail[];
+  readonly merge_queues: readonly MergeQueueDetail[];
   /** Asked for by name and not there. */
   readonly missing: readonly string[];
 }
@@ -34,7 +36,7 @@ const readersMax = 8;
 
 export function describeStatus(command: Command): Command {
   return withServiceOptions(command)
-    .description('show queues, holders, the head of the line, leader and replicas')
+    .description('show queues, merge queues, holders, the head of the line, leader and replicas')
     .argument('[queue...]', 'only these (default: all)')
     .option('--prefix <prefix>', 'only queues whose name begins so')
     .option('--json', 'print one JSON document')
@@ -86,24 +88,71 @@ async function readStatus(
     if (error instanceof SignalboxError && error.code === 'forbidden') return null;
     throw error;
   });
-  const wanted = names.length > 0 ? [...names] : await queueNames(client, prefix, signal);
   const isNamed = names.length > 0;
+  const wanted = isNamed ? [...names] : await queueNames(client, prefix, signal);
+  const mergeQueues = isNamed ? [] : await allMergeQueues(client, prefix, signal);
   const details = new Map<string, QueueDetail>();
   const missing: string[] = [];
   const left = wanted.values();
   const reader = async () => {
     for (const name of left) {
-      try {
-        details.set(name, await client.getQueue(name, { signal }));
-      } catch (error) {
-        if (!(error instanceof SignalboxError && error.code === 'queue_not_found')) throw error;
+      const mergeQueue = isNamed ? await namedMergeQueue(client, name, signal) : undefined;
+      if (mergeQueue !== undefined) mergeQueues.push(mergeQueue);
+      else {
+        const detail = await whereFound(client.getQueue(name, { signal }));
+        if (detail !== undefined) details.set(name, detail);
         // One of the list may have been deleted since.
-        if (isNamed) missing.push(name);
+        else if (isNamed) missing.push(name);
       }
     }
   };
   await Promise.all(Array.from({ length: readersMax }, reader));
-  return { orchestrator, queues: wanted.flatMap((name) => details.get(name) ?? []), missing };
+  return {
+    orchestrator,
+    queues: wanted.flatMap((name) => details.get(name) ?? []),
+    merge_queues: mergeQueues.toSorted((a, b) => (a.queue < b.queue ? -1 : 1)),
+    missing,
+  };
+}
+
+/** Undefined if it is not there, or if the service is of a version that knows none of its kind. */
+async function whereFound<Detail>(asked: Promise<Detail>): Promise<Detail | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    const isMissing =
+      error instanceof SignalboxError &&
+      ['queue_not_found', 'merge_queue_not_found', 'route_not_found'].includes(error.code);
+    if (isMissing) return undefined;
+    throw error;
+  }
+}
+
+async function namedMergeQueue(
+  client: SignalboxClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<MergeQueueDetail | undefined> {
+  const id = parseMergeQueueName(name);
+  if (id === undefined) return undefined;
+  return whereFound(client.getMergeQueue({ owner: id.owner, repo: id.repo, base_ref: id.baseRef }, { signal }));
+}
+
+async function allMergeQueues(
+  client: SignalboxClient,
+  prefix: string | undefined,
+  signal: AbortSignal,
+): Promise<MergeQueueDetail[]> {
+  const found: MergeQueueDetail[] = [];
+  let cursor: string | null = '';
+  while (cursor !== null) {
+    const page: MergeQueuePage | undefined = await whereFound(
+      client.listMergeQueues({ prefix, cursor, limit: 1000, signal }),
+    );
+    found.push(...(page?.merge_queues ?? []));
+    cursor = page?.next_cursor ?? null;
+  }
+  return found;
 }
 
 async function queueNames(

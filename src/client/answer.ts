@@ -1,7 +1,7 @@
 import { type ErrorCode, SignalboxError, errorCatalogue } from '../protocol/errors.ts';
 import { ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 
-const fixedMembers = new Set(['type', 'title', 'status', 'code', 'detail', 'retry_after_ms']);
+const fixedMembers = new Set(['type', 'title', 'status', 'code', 'detail', 'retry_after_ms', 'error', 'error_context']);
 
 /** The body of a good answer; a refusal is thrown as `SignalboxError` with code, extra members and retryAfterMs. */
 export async function readAnswer(response: Response): Promise<unknown> {
@@ -21,9 +21,12 @@ export function refusalOf(
   retryAfterHeader: string | null = null,
 ): CallError {
   if (typeof body?.['code'] !== 'string') {
+    // What the interface of mq-lease-service answers has no code.
+    if (status === 401) return new SignalboxError('unauthenticated');
+    if (status === 404 && body?.['error'] === 'unknown provider') return new SignalboxError('merge_queue_not_found');
     return new ServiceUnreachableError(`what answers (${status}) is not Signalbox`, { status });
   }
-  const detail = typeof body['detail'] === 'string' ? body['detail'] : body['code'];
+  const detail = [body['detail'], body['error_context']].find((text) => typeof text === 'string') ?? body['code'];
   if (!isErrorCode(body['code'])) {
     if (status >= 500) return new ServiceUnreachableError(detail, { status });
     return new UnknownRefusalError(detail, { status, code: body['code'] });

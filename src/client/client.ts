@@ -8,12 +8,13 @@ import type {
   WaitingClaim,
 } from '../protocol/claims.ts';
 import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
+import type { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
 import { type BatchResults, sendBatch } from './batch.ts';
 import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
-import { claimPath, holderPath, queuePath, withQuery } from './paths.ts';
+import { claimPath, holderPath, mergeQueuePath, queuePath, withQuery } from './paths.ts';
 import type {
   AcquireRequest,
   BatchOperation,
@@ -22,6 +23,7 @@ import type {
   EnqueueRequest,
   LeaseEnding,
   LeaseKey,
+  MergeQueueKey,
   OperatorRequest,
   PageRequest,
   TakeRequest,
@@ -272,6 +274,44 @@ export class SignalboxClient {
   async checkToken(queue: string, token: number, slot = 1, options?: CallOptions): Promise<TokenCheck> {
     const path = `${queuePath(queue)}/check?fencing_token=${token}&slot=${slot}`;
     return (await this.#calls.send({ method: 'GET', path }, options)) as TokenCheck;
+  }
+
+  /** One page of merge queues by name, with their builds; `prefix` begins with merge-queue/. */
+  async listMergeQueues(options: CallOptions & PageRequest = {}): Promise<MergeQueuePage> {
+    const { prefix, cursor, limit, ...callOptions } = options;
+    const path = withQuery('v1/merge-queues', { prefix, cursor, limit });
+    return (await this.#calls.send({ method: 'GET', path }, callOptions)) as MergeQueuePage;
+  }
+
+  async getMergeQueue(key: MergeQueueKey, options?: CallOptions): Promise<MergeQueueDetail> {
+    return (await this.#calls.send({ method: 'GET', path: mergeQueuePath(key) }, options)) as MergeQueueDetail;
+  }
+
+  /** Makes a merge queue or changes its settings. With `ifVersion` it is sent once only: a repeat would meet its own change. */
+  async configureMergeQueue(
+    key: MergeQueueKey,
+    body: MergeQueueSettingsChange,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number } = {},
+  ): Promise<MergeQueueDetail> {
+    const call = { method: 'PUT', path: mergeQueuePath(key), body, ...onlyAtVersion(ifVersion) } as const;
+    return (await this.#calls.send(call, options)) as MergeQueueDetail;
+  }
+
+  /** Deletes a merge queue without builds, or with `force` any. Sent once: it is gone when it is asked again. */
+  async deleteMergeQueue(
+    key: MergeQueueKey,
+    options: CallOptions & { readonly force?: boolean; readonly ifVersion?: number } = {},
+  ): Promise<void> {
+    const { force = false, ifVersion, ...callOptions } = options;
+    const path = `${mergeQueuePath(key)}?force=${force}`;
+    const call = { method: 'DELETE', path, ...onlyAtVersion(ifVersion), isIdempotent: false } as const;
+    await this.#calls.send(call, callOptions);
+  }
+
+  /** Forgets all builds of a merge queue, its holder too. Sent once: a repeat would forget those that came since. */
+  async clearMergeQueue(key: MergeQueueKey, options?: CallOptions): Promise<void> {
+    const call = { method: 'DELETE', path: mergeQueuePath(key, true), isIdempotent: false } as const;
+    await this.#calls.send(call, options);
   }
 
   async orchestrator(options?: CallOptions): Promise<OrchestratorView> {

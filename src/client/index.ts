@@ -30,6 +30,7 @@ export type {
   PageRequest,
   TakeRequest,
 } from './requests.ts';
+  MergeQueueKey,
 export { type RunEnd, Worker, type WorkerCall, type WorkerEvents } from './worker.ts';
 export type { RunContext, RunHandler, StopOptions, WorkerOptions } from './worker/options.ts';
 export {

@@ -1,3 +1,5 @@
+import type { MergeQueueKey } from './requests.ts';
+
 /** Paths below the service's URL; names are percent-encoded. */
 
 export function queuePath(queue: string): string {
@@ -10,6 +12,11 @@ export function claimPath(queue: string, claimId: string): string {
 
 export function holderPath(holder: string): string {
   return `v1/holders/${encodeURIComponent(holder)}`;
+}
+
+/** Below `v1/merge-queues`, or, with `wire`, in the interface of mq-lease-service. */
+export function mergeQueuePath({ owner, repo, base_ref }: MergeQueueKey, wire = false): string {
+  return [wire ? 'merge-queue' : 'v1/merge-queues', ...[owner, repo, base_ref].map(encodeURIComponent)].join('/');
 }
 
 /** The path with those parameters that have a value. */

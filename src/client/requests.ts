@@ -86,6 +86,14 @@ export interface OperatorRequest {
   readonly reason?: string | undefined;
 }
 
+/** What names a merge queue; whatever has these, such as its detail, will do. */
+export interface MergeQueueKey {
+  readonly owner: string;
+  readonly repo: string;
+  /** May have slashes. */
+  readonly base_ref: string;
+}
+
 export interface PageRequest {
   /** Of queues whose names begin so. */
   readonly prefix?: string | undefined;

@@ -47,6 +47,7 @@ export function mergeQueueDetail(row: MergeQueueRow, requests: readonly MergeReq
     refused_acquire_updates: row.refused_acquire_updates,
     mode: row.mode,
     window_remaining_ms: numberOf(row.window_remaining_ms),
+    held_ms: numberOf(row.held_ms),
     requests: requests.filter(({ queue }) => queue === row.queue).map(requestDetail),
     version: Number(row.version),
     auto_created: row.auto_created,

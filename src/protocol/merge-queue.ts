@@ -234,6 +234,7 @@ export const MergeQueueDetail = z.object({
       'open: the highest build may get the lease. held: somebody has it. draining: its holder succeeded, those it completed are being told. inheriting: it did not, and those registered with it go on in turn.',
   }),
   window_remaining_ms: z.int().nullable(),
+  held_ms: z.int().nullable().meta({ description: 'How long its holder has the lease, or had it.' }),
   requests: z.array(MergeRequestDetail).meta({ description: 'The holder first, then those that wait, in order.' }),
   version: z.int(),
   auto_created: z.boolean(),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSettings } from '../../src/config/settings.ts';
 import { applyConfiguredQueues } from '../../src/merge-queue/configured-queues.ts';
-import { type MergeQueueId, type MergeQueueSettingsChange, mergeQueueId } from '../../src/protocol/merge-queue.ts';
+import { type MergeQueueId, type MergeQueueSettings, mergeQueueId } from '../../src/protocol/merge-queue.ts';
 import { Database } from '../../src/store/database.ts';
 import { configureMergeQueue } from '../../src/store/merge-queues.ts';
 import { BackgroundProcess } from '../support/background-process.ts';
@@ -35,7 +35,7 @@ function another(): MergeQueueId {
   return (id = made);
 }
 
-function configured(change: MergeQueueSettingsChange = {}) {
+function configured(change: Partial<MergeQueueSettings> = {}) {
   return [{ id, settings: { ...defaults, ...change } }];
 }
 

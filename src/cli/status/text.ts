@@ -1,19 +1,24 @@
 import type { OrchestratorView } from '../../protocol/orchestrator.ts';
 import type { QueueDetail } from '../../protocol/queues.ts';
 import { inWords } from '../duration.ts';
+import { mergeQueueBlock, mergeQueuesTable } from '../merge-queue/text.ts';
 import type { Status } from '../status.ts';
 import { table } from './table.ts';
 
 /** The status for a person. Names come from others: control characters are refused by the service already. */
-export function statusText({ orchestrator, queues, missing }: Status, url: string): string {
+export function statusText({ orchestrator, queues, merge_queues: mergeQueues, missing }: Status, url: string): string {
   const blocks = [
     ...(orchestrator === null
       ? [`${url}  (leader and replicas: not with this token)`]
       : leadershipBlocks(orchestrator, url)),
     queues.length === 0
-      ? 'no queues'
+      ? mergeQueues.length === 0
+        ? 'no queues'
+        : ''
       : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'DELAYED', 'DEAD', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
     ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
+    ...(mergeQueues.length === 0 ? [] : [mergeQueuesTable(mergeQueues)]),
+    ...mergeQueues.filter(({ requests }) => requests.length > 0).map((queue) => mergeQueueBlock(queue)),
     ...missing.map((name) => `there is no queue ${name}`),
   ];
   return blocks.filter((block) => block !== '').join('\n\n');
