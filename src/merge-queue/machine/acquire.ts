@@ -32,7 +32,9 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
       return overAnswer({ ...missed, headRef: call.headRef, priority: call.priority }, 'completed');
     }
     if (holder !== null) return refused('lease_taken');
-    if (state.pending.length >= registeredMax) return refused('queue_full');
+    // Full of builds that are gone it must not stay until somebody tidies up.
+    if (state.pending.length >= registeredMax) evictSilent(change, call.headSha);
+    if (change.state.pending.length >= registeredMax) return refused('queue_full');
   }
   return askedByRegistered(change, register(change, call, request), nextToken);
 }

@@ -1,0 +1,358 @@
+import { describe, expect, it } from 'vitest';
+import { registeredMax } from '../../../src/merge-queue/machine/acquire.ts';
+import { MachineUnderTest, refOf } from '../support/machine-under-test.ts';
+
+type Settings = ConstructorParameters<typeof MachineUnderTest>[0];
+
+/** Builds named after their priorities; 3 holds. */
+function heldByThree(settings: Settings = {}): MachineUnderTest {
+  const queue = new MachineUnderTest({ expected_count: 3, ...settings });
+  for (const sha of ['1', '2', '3']) queue.acquire(sha, { priority: Number(sha) });
+  expect(queue.state.grant?.headSha).toBe('3');
+  return queue;
+}
+
+/** 2 holds by the window; 3 is of its priority and 5 was raised above it, both registered before it had the lease. */
+function withBuildsNotContained(settings: Settings = {}): MachineUnderTest {
+  const queue = new MachineUnderTest({ expected_count: 9, success_completes: 'contained', ...settings });
+  queue.acquire('1', { priority: 1 });
+  queue.acquire('2', { priority: 3 });
+  queue.acquire('3', { priority: 3, headRef: refOf(33) });
+  queue.acquire('5', { priority: 2, headRef: refOf(5) });
+  queue.pass(30_000);
+  expect(queue.acquire('2')).toBe('acquired');
+  expect(queue.acquire('5', { priority: 5 })).toBe('pending');
+  return queue;
+}
+
+describe('success_completes (W7)', () => {
+  it('all: a success completes builds of the same and of a higher priority too', () => {
+    const queue = withBuildsNotContained({ success_completes: 'all' });
+    queue.release('2', 'success');
+    expect(['1', '3', '5'].map((sha) => queue.acquire(sha))).toEqual(['completed', 'completed', 'completed']);
+  });
+
+  it('contained: a success completes those of lower priority only; the others go on when those are told', () => {
+    const queue = withBuildsNotContained();
+    expect(queue.release('2', 'success')).toBe('completed');
+    expect(['3', '5', 'new'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'pending', 'lease_taken']);
+    expect(queue.ask('5')).toMatchObject({ wait: { waitingFor: 'draining', blockedBy: { headSha: '2' } } });
+    expect(queue.acquire('1')).toBe('completed');
+    queue.pass(30_000);
+    expect(['3', '5'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'acquired']);
+  });
+
+  it('contained: a success that contains nobody keeps nobody out', () => {
+    const queue = withBuildsNotContained();
+    queue.release('2', 'success');
+    queue.acquire('1');
+    expect(queue.acquire('new')).toBe('pending');
+    expect(queue.known).toHaveLength(3);
+  });
+
+  it('contained: a build whose priority shrinks once the success is merged is not completed by that', () => {
+    const queue = withBuildsNotContained();
+    queue.release('2', 'success');
+    expect(queue.acquire('5', { priority: 2 })).toBe('pending');
+    expect(queue.acquire('5', { priority: 2 })).toBe('pending');
+    expect(queue.acquire('1')).toBe('completed');
+    expect(queue.acquire('5', { priority: 2 })).toBe('pending');
+    expect(queue.show().known.map(({ request: { headSha, priority } }) => [headSha, priority])).toEqual([
+      ['5', 2],
+      ['3', 3],
+    ]);
+  });
+
+  it('contained: a build that was contained is completed whatever priority it asks with afterwards', () => {
+    const queue = withBuildsNotContained();
+    queue.release('2', 'success');
+    expect(queue.acquire('1', { priority: 9 })).toBe('completed');
+  });
+
+  it('contained: what the completed holder says later does not change whom it completed', () => {
+    const queue = withBuildsNotContained();
+    queue.release('2', 'success');
+    expect([queue.acquire('2', { priority: 9 }), queue.release('2', 'success', { priority: 9 })]).toEqual([
+      'status_mismatch',
+      'status_mismatch',
+    ]);
+    expect([queue.acquire('3'), queue.acquire('5')]).toEqual(['pending', 'pending']);
+  });
+
+  it('contained: a silent build that was not contained is not told that it is completed', () => {
+    const queue = withBuildsNotContained();
+    queue.release('2', 'success');
+    queue.pass(200_001);
+    queue.tick();
+    expect(queue.state).toMatchObject({ grant: null, pending: [], untold: [{ headSha: '1' }] });
+    expect(['3', '5', '1'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'pending', 'completed']);
+  });
+});
+
+describe('refused_acquire_updates (W8)', () => {
+  it('true: a refused acquire of the holder stores its priority and ref, as in the original', () => {
+    const queue = heldByThree();
+    expect(queue.acquire('3', { priority: 7, headRef: refOf(70) })).toBe('status_mismatch');
+    expect(queue.state.grant).toMatchObject({ priority: 7, headRef: refOf(70) });
+    expect(queue.stack).toEqual([1, 2, 70]);
+  });
+
+  it('false: it stores nothing', () => {
+    const queue = heldByThree({ refused_acquire_updates: false });
+    const before = queue.state;
+    expect(queue.acquire('3', { priority: 7, headRef: refOf(70) })).toBe('status_mismatch');
+    expect(queue.state).toBe(before);
+    queue.release('3', 'success');
+    const completed = queue.state;
+    expect([queue.acquire('3', { priority: 8 }), queue.release('3', 'success', { priority: 9 })]).toEqual([
+      'status_mismatch',
+      'status_mismatch',
+    ]);
+    expect(queue.state).toBe(completed);
+  });
+});
+
+describe('require_token (W9)', () => {
+  it('false: the sha is enough', () => {
+    expect(heldByThree().release('3', 'success')).toBe('completed');
+  });
+
+  it('true: a release without a token is refused and changes nothing', () => {
+    const queue = heldByThree({ require_token: true });
+    const before = queue.state;
+    expect(queue.release('3', 'success')).toBe('token_required');
+    expect(queue.state).toBe(before);
+    expect(queue.release('3', 'success', { fencingToken: queue.newestToken })).toBe('completed');
+  });
+
+  it('a token that is shown is checked whether it is required or not', () => {
+    const queue = heldByThree();
+    const before = queue.state;
+    expect(queue.release('3', 'failure', { fencingToken: queue.newestToken + 1 })).toBe('token_mismatch');
+    expect(queue.state).toBe(before);
+  });
+
+  it('a late job with the token of an earlier grant of the same commit acts on nothing', () => {
+    const queue = new MachineUnderTest({ expected_count: 1 });
+    queue.acquire('1');
+    queue.release('1', 'failure');
+    expect(queue.acquire('1')).toBe('acquired');
+    expect(queue.newestToken).toBe(2);
+    expect([queue.release('1', 'success', { fencingToken: 1 }), queue.renew('1', 1)]).toEqual([
+      'token_mismatch',
+      'token_mismatch',
+    ]);
+    expect(queue.state.grant).toMatchObject({ outcome: null, fencingToken: 2 });
+  });
+});
+
+describe('hold_ttl_ms (W1)', () => {
+  it('is ten times the ttl where nobody says otherwise', () => {
+    const queue = heldByThree();
+    expect(queue.ask('3', { fencingToken: 1 })).toMatchObject({ grant: { ttlRemainingMs: 2_000_000 } });
+    queue.pass(1_999_999);
+    queue.tick();
+    expect(queue.state.grant?.outcome).toBeNull();
+    queue.pass(1);
+    queue.tick();
+    expect(queue.events.at(-1)).toEqual({ type: 'opened' });
+    expect(queue.events).toContainEqual(expect.objectContaining({ type: 'ended', outcome: 'expired', headSha: '3' }));
+  });
+
+  it('is what the queue says', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(59_999);
+    expect(queue.acquire('2')).toBe('pending');
+    queue.pass(1);
+    expect(queue.acquire('1')).toBe('pending');
+    expect(queue.show().acquired?.request.status).toBe('expired');
+    expect(queue.acquire('2')).toBe('acquired');
+  });
+
+  it('is what the build said when it registered, before what the queue says', () => {
+    const queue = new MachineUnderTest({ expected_count: 2, hold_ttl_ms: 60_000 });
+    queue.acquire('2', { priority: 2, holdTtlMs: 5000 });
+    queue.acquire('1', { priority: 1 });
+    expect(queue.ask('2')).toMatchObject({ grant: { ttlRemainingMs: 5000, renewAfterMs: 1666 } });
+    queue.pass(5000);
+    expect(queue.acquire('1')).toBe('acquired');
+    expect(queue.state.grant?.expiresAtMs).toBe(queue.nowMs + 60_000);
+  });
+
+  it('an expired lease is handed down, and newcomers stay out until the heirs are through', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(60_000);
+    expect([queue.acquire('new'), queue.acquire('3'), queue.acquire('1'), queue.acquire('2')]).toEqual([
+      'lease_taken',
+      'lease_taken',
+      'pending',
+      'acquired',
+    ]);
+  });
+
+  it('the deadline moves with each renewal, and a renewal counts past it while nobody has noticed', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    for (const passMs of [40_000, 59_999, 70_000]) {
+      queue.pass(passMs);
+      expect(queue.renew('3', 1)).toBe('acquired');
+      expect(queue.state.grant?.expiresAtMs).toBe(queue.nowMs + 60_000);
+    }
+    queue.pass(60_000);
+    queue.tick();
+    expect([queue.renew('3', 1), queue.renew('2', 1)]).toEqual(['lease_lost', 'lease_lost']);
+  });
+
+  it('a shorter one asked for later does not bring the deadline forward', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    expect(queue.ask('3', { fencingToken: 1, holdTtlMs: 1000 })).toMatchObject({ grant: { ttlRemainingMs: 60_000 } });
+  });
+
+  it('a refused poll of the holder does not renew', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(59_000);
+    expect(queue.acquire('3')).toBe('status_mismatch');
+    queue.pass(1000);
+    expect(queue.acquire('2')).toBe('acquired');
+  });
+
+  it('a release counts past the deadline while nobody has noticed', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(150_000);
+    expect([queue.release('3', 'success'), queue.acquire('1')]).toEqual(['completed', 'completed']);
+  });
+
+  it('a release after it was noticed is refused', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(60_000);
+    queue.tick();
+    expect([queue.release('3', 'success'), queue.release('3', 'success', { fencingToken: 1 })]).toEqual([
+      'lease_taken',
+      'ended_otherwise',
+    ]);
+  });
+});
+
+describe('request_id (W2)', () => {
+  function heldByRun(): MachineUnderTest {
+    const queue = new MachineUnderTest({ expected_count: 1, hold_ttl_ms: 60_000 });
+    queue.acquire('1', { requestId: 'run 1' });
+    queue.pass(10_000);
+    return queue;
+  }
+
+  it('the holder that asks again under its request id gets the same lease, renewed', () => {
+    const queue = heldByRun();
+    expect(queue.ask('1', { requestId: 'run 1' })).toMatchObject({
+      request: { status: 'acquired' },
+      stackedPullRequests: [1],
+      grant: { fencingToken: 1, acquiredAtMs: queue.nowMs - 10_000, ttlRemainingMs: 60_000 },
+    });
+    expect(queue.last?.events).toEqual([]);
+  });
+
+  it('another request id, or none, is refused as in the original', () => {
+    const queue = heldByRun();
+    expect([queue.acquire('1', { requestId: 'run 2' }), queue.acquire('1')]).toEqual([
+      'status_mismatch',
+      'status_mismatch',
+    ]);
+  });
+
+  it('the token does as well, and a wrong one is refused even beside the right request id', () => {
+    const queue = heldByRun();
+    expect([
+      queue.acquire('1', { fencingToken: 1 }),
+      queue.acquire('1', { fencingToken: 7, requestId: 'run 1' }),
+    ]).toEqual(['acquired', 'token_mismatch']);
+  });
+
+  it('a holder without a request id is not the same attempt as a client without one', () => {
+    const queue = heldByThree();
+    expect(queue.acquire('3')).toBe('status_mismatch');
+  });
+
+  it('the lease belongs to the attempt that got it, not to one that had asked before for the same commit', () => {
+    const queue = new MachineUnderTest({ expected_count: 2 });
+    queue.acquire('2', { priority: 2, requestId: 'run 1' });
+    queue.acquire('1', { priority: 1 });
+    expect(queue.acquire('2')).toBe('acquired');
+    expect(queue.acquire('2', { requestId: 'run 1' })).toBe('status_mismatch');
+  });
+
+  it('the completed holder that asks again under its request id is told that it is completed', () => {
+    const queue = new MachineUnderTest({ expected_count: 2 });
+    queue.acquire('1', { priority: 1 });
+    queue.acquire('2', { priority: 2, requestId: 'run 2' });
+    queue.release('2', 'success');
+    expect(queue.acquire('2', { requestId: 'run 2' })).toBe('completed');
+  });
+});
+
+describe('release again (W10)', () => {
+  for (const outcome of ['success', 'failure', 'cancelled'] as const)
+    it(`${outcome}: with the token it is answered as the first time, and changes nothing`, () => {
+      const queue = heldByThree();
+      const first = queue.releaseAs('3', outcome, { fencingToken: 1 });
+      const before = queue.state;
+      expect(queue.releaseAs('3', outcome, { fencingToken: 1 })).toEqual(first);
+      expect(queue.state).toBe(before);
+    });
+
+  it('with the token and another outcome it is refused, and changes nothing', () => {
+    const queue = heldByThree();
+    queue.release('3', 'failure');
+    const before = queue.state;
+    expect(queue.release('3', 'success', { fencingToken: 1 })).toBe('ended_otherwise');
+    expect(queue.state).toBe(before);
+  });
+
+  it('of a lone winner with the token does not reset the queue', () => {
+    const queue = new MachineUnderTest({ expected_count: 1 });
+    queue.acquire('1');
+    queue.release('1', 'success');
+    expect(queue.release('1', 'success', { fencingToken: 1 })).toBe('completed');
+    expect(queue.show().acquired?.request.status).toBe('completed');
+  });
+
+  it('without the token it is refused as in the original', () => {
+    const succeeded = heldByThree();
+    succeeded.release('3', 'success');
+    const failed = heldByThree();
+    failed.release('3', 'failure');
+    expect([succeeded.release('3', 'success'), failed.release('3', 'failure')]).toEqual([
+      'status_mismatch',
+      'lease_taken',
+    ]);
+  });
+});
+
+describe('cancelled (W11)', () => {
+  it('is handed down like a failure, and told as cancelled', () => {
+    const queue = heldByThree();
+    expect(queue.release('3', 'cancelled')).toBe('cancelled');
+    expect([queue.acquire('new'), queue.acquire('1'), queue.acquire('2')]).toEqual([
+      'lease_taken',
+      'pending',
+      'acquired',
+    ]);
+  });
+
+  it('of the last build opens the queue at once', () => {
+    const queue = new MachineUnderTest({ expected_count: 1 });
+    queue.acquire('1');
+    queue.release('1', 'cancelled');
+    expect([queue.show().acquired, queue.last?.events.map(({ type }) => type)]).toEqual([null, ['ended', 'opened']]);
+  });
+});
+
+describe('the most that may be registered', () => {
+  it('one more is refused, and let in as soon as the silent ones may go', () => {
+    const queue = new MachineUnderTest({ expected_count: 9999 });
+    for (let count = 0; count < registeredMax; count++) queue.acquire(`build ${count}`);
+    expect(queue.acquire('one more')).toBe('queue_full');
+    expect(queue.acquire('build 0')).toBe('pending');
+    queue.pass(queue.settings.ttl_ms + 1);
+    expect(queue.acquire('one more')).toBe('pending');
+    expect(queue.known).toEqual(['one more']);
+  });
+});
