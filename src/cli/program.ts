@@ -2,9 +2,10 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { programVersion } from '../runtime/version.ts';
 import { addBlockedCommands } from './blocked.ts';
 import { addDeadLetterCommands } from './dead-letters.ts';
+import { describeElect, electCommand, type ElectFlags } from './elect.ts';
 import { exitCode } from './exit-codes.ts';
-import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { addMergeQueueCommands } from './merge-queue.ts';
+import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -37,10 +38,13 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
       result = code;
     });
   }
-  // For `run`: what follows the name of the command to run is that command's.
+  // For `run` and `elect`: what follows the name of the command to run is that command's.
   program.enablePositionalOptions();
   describeRun(program.command('run')).action(async (words: string[], flags: RunFlags) => {
     result = await runCommand(flags, words, environment);
+  });
+  describeElect(program.command('elect')).action(async (words: string[], flags: ElectFlags) => {
+    result = await electCommand(flags, words, environment);
   });
   describeStatus(program.command('status')).action(async (names: string[], flags: StatusFlags) => {
     result = await statusCommand(flags, names, environment);
@@ -50,11 +54,11 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   };
   addDeadLetterCommands(program, environment, done);
   addBlockedCommands(program, environment, done);
+  addMergeQueueCommands(program, environment, done);
   try {
     await program.parseAsync(argv);
     return result;
   } catch (error) {
-  addMergeQueueCommands(program, environment, done);
     // Commander has told about what it found itself; this one comes from a setting that a command read.
     if (error instanceof InvalidArgumentError) console.error(`signalbox: ${error.message}`);
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;

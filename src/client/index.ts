@@ -10,10 +10,16 @@ export {
 export { isTransient } from './answer.ts';
 export type { BatchResult, BatchResults } from './batch.ts';
 export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
+export { campaign, type CampaignOptions, type ElectionName } from './election/campaign.ts';
+export { NotAnElectionError, ResignedError } from './election/errors.ts';
+export { handOverRequests, type HandOverWatch, watchForHandOver } from './election/hand-over.ts';
+export { type EndedTerm, lead, type LeadOptions } from './election/lead.ts';
+export type { Leadership } from './election/leadership.ts';
+export { type Leader, type Observation, observe, type ObserveOptions } from './election/observe.ts';
 export { LeaseLostError, ReleaseRequestedError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
 export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
-export { campaign, type Leadership, type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';
+export { type LeaseScope, NotAcquiredError, openLease, withLease } from './lease-scope.ts';
 export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';
 export type {
   AcquireRequest,
@@ -24,13 +30,13 @@ export type {
   LeaseEnding,
   LeaseKey,
   LeaseName,
+  MergeQueueKey,
   Mode,
   OperatorRequest,
   Outcome,
   PageRequest,
   TakeRequest,
 } from './requests.ts';
-  MergeQueueKey,
 export { type RunEnd, Worker, type WorkerCall, type WorkerEvents } from './worker.ts';
 export type { RunContext, RunHandler, StopOptions, WorkerOptions } from './worker/options.ts';
 export {
