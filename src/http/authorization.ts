@@ -8,7 +8,9 @@ import { queueInPath } from './queue-in-path.ts';
 const tokenParameters = ['token', 'access_token'];
 
 function refuseTokenInUrl(request: FastifyRequest): void {
-  const name = tokenParameters.find((parameter) => parameter in (request.query as Record<string, unknown>));
+  // A URL that cannot be decoded has no query.
+  const query = (request.query ?? {}) as Record<string, unknown>;
+  const name = tokenParameters.find((parameter) => parameter in query);
   if (name === undefined) return;
   const message = 'a token goes into the Authorization header, never into the URL';
   throw new SignalboxError('invalid_request', {

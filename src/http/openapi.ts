@@ -1,12 +1,15 @@
+import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import * as batch from '../protocol/batch.ts';
 import * as claims from '../protocol/claims.ts';
 import * as deadLetters from '../protocol/dead-letters.ts';
 import { type ErrorCode, errorCatalogue } from '../protocol/errors.ts';
+import { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import { OrchestratorView } from '../protocol/orchestrator.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import * as runs from '../protocol/runs.ts';
 import { batchErrors } from './batch-operations.ts';
+import * as mergeQueue from './merge-queue/schemas.ts';
 import type { Operation } from './operation.ts';
 import { ProblemDocument, problemMediaType } from './problem.ts';
 
@@ -52,6 +55,10 @@ const bodies: Record<string, z.ZodType> = {
   OperatorBody: runs.OperatorBody,
   DeadLettersBody: deadLetters.DeadLettersBody,
   QueueSettingsChange,
+  MergeQueueSettingsChange,
+  MergeAcquireBody: mergeQueue.MergeAcquireBody,
+  MergeReleaseBody: mergeQueue.MergeReleaseBody,
+  MergeRenewBody: mergeQueue.MergeRenewBody,
   BatchBody: batch.BatchBody,
   ...Object.fromEntries(
     Object.entries(batch.batchOperations).map(([op, schema]) => [componentOf(op as batch.BatchOp), schema]),
@@ -74,6 +81,13 @@ const answers = {
   TokenCheck,
   OrchestratorView,
   BatchAnswer: batch.BatchAnswer,
+  MergeQueueDetail,
+  MergeQueuePage,
+  MergeAnswer: mergeQueue.MergeAnswer,
+  MergeReleaseAnswer: mergeQueue.MergeReleaseAnswer,
+  MergeProvider: mergeQueue.MergeProvider,
+  MergeProviders: mergeQueue.MergeProviders,
+  MergeError: mergeQueue.MergeError,
   ProblemDocument,
 };
 const names = new Map<z.ZodType, string>(
@@ -191,6 +205,7 @@ function problems(codes: readonly ErrorCode[]): Record<string, Json> {
 
 const successDescriptions: Readonly<Record<string, string>> = { 201: 'Put into line', 202: 'Waiting in line' };
 
+/** The answers of its schemas: of a route that speaks another service's wire its errors too. */
 function successes({ operation, schema }: DocumentedRoute): Record<string, Json> {
   if (operation.textMediaType !== undefined)
     return { 200: { description: 'OK', content: { [operation.textMediaType]: { schema: { type: 'string' } } } } };
@@ -198,11 +213,18 @@ function successes({ operation, schema }: DocumentedRoute): Record<string, Json>
     Object.entries(schema.response ?? {}).map(([status, answer]) => [
       status,
       {
-        description: successDescriptions[status] ?? 'OK',
-        content: { 'application/json': { schema: reference(answer, 'output') } },
+        description: successDescriptions[status] ?? STATUS_CODES[status] ?? 'OK',
+        content: {
+          [answer instanceof z.ZodString ? 'text/plain' : 'application/json']: { schema: reference(answer, 'output') },
+        },
       },
     ]),
   );
+}
+
+/** Whoever knows another service's wire may send the token as it sends passwords. */
+function schemesOf({ speaks }: Operation): ('token' | 'basic')[] {
+  return speaks === undefined ? ['token'] : ['token', 'basic'];
 }
 
 function operationObject(route: DocumentedRoute): Json {
@@ -213,7 +235,7 @@ function operationObject(route: DocumentedRoute): Json {
     summary,
     tags: [tag],
     // For a scheme that is not OAuth the list holds what the token must have.
-    security: needs === 'nothing' ? [] : [{ token: [needs.scope] }],
+    security: needs === 'nothing' ? [] : schemesOf(operation).map((scheme) => ({ [scheme]: [needs.scope] })),
     parameters: [
       ...parameters('path', schema.params),
       ...parameters('query', schema.querystring),
@@ -225,7 +247,7 @@ function operationObject(route: DocumentedRoute): Json {
         content: { 'application/json': { schema: reference(schema.body, 'input') } },
       },
     }),
-    responses: { ...successes(route), ...problems(errorCodesOf(route)) },
+    responses: { ...successes(route), ...(operation.speaks === undefined && problems(errorCodesOf(route))) },
   };
 }
 
@@ -257,6 +279,7 @@ export function openApiDocument(routes: readonly DocumentedRoute[], version: str
           description:
             'Made by `signalbox token create`. Scopes: read, use, admin, each with those before it. Not needed as long as no token was ever made.',
         },
+        basic: { type: 'http', scheme: 'basic', description: 'The same token as the password; any user name.' },
       },
       schemas: {
         ...Object.fromEntries(Object.entries(bodies).map(component('input'))),

@@ -14,7 +14,13 @@ import { LongPolls } from './call-context.ts';
 import { answerClientErrors } from './client-error.ts';
 import { readJsonBodies } from './json-body.ts';
 import type { HttpLimits } from './limits.ts';
-import { type MergeQueueObserver, mergeQueueServer, withoutTrailingSlash } from './merge-queue/server.ts';
+import {
+  type MergeQueueObserver,
+  answerUnreadableUrl,
+  isMergeQueueUrl,
+  mergeQueueServer,
+  withoutTrailingSlash,
+} from './merge-queue/server.ts';
 import { type DocumentedRoute, openApiDocument } from './openapi.ts';
 import type { HttpApp, Operation } from './operation.ts';
 import { fixedHeaders, sendProblem, toSignalboxError } from './problem.ts';
@@ -104,7 +110,8 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
     frameworkErrors: (error, request, reply) => {
       request.receivedAtMs = clock.monotonicMs();
       summariseWhenDone(request, reply);
-      sendProblem(reply, toSignalboxError(error));
+      if (isMergeQueueUrl(request.raw.url ?? '')) answerUnreadableUrl(request, reply, options.gatekeeper);
+      else sendProblem(reply, toSignalboxError(error));
     },
   }).withTypeProvider<ZodTypeProvider>();
   app.server.maxConnections = limits.connectionsMax;

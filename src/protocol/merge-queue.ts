@@ -19,9 +19,13 @@ export interface MergeQueueId {
 /** What the names of all merge queues begin with. */
 export const mergeQueuePrefix = 'merge-queue/';
 
-/** Undefined where these can name no merge queue: an empty part, a slash in owner or repo, too long, or other characters. */
+/**
+ * Undefined where these can name no merge queue: an empty part, a slash in owner or repo, too long, other characters, or a
+ * part of dots only, which no URL can name.
+ */
 export function mergeQueueId(owner: string, repo: string, baseRef: string): MergeQueueId | undefined {
   if (owner === '' || repo === '' || baseRef === '' || owner.includes('/') || repo.includes('/')) return undefined;
+  if ([owner, repo, baseRef].some((part) => /^\.+$/.test(part))) return undefined;
   const name = QueueName.safeParse(`${mergeQueuePrefix}${owner}/${repo}/${baseRef}`);
   return name.success ? { owner, repo, baseRef, name: name.data } : undefined;
 }

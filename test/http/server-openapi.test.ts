@@ -88,12 +88,26 @@ describe('the OpenAPI document', () => {
     const { document } = await readDocument();
     for (const [name, { responses }] of operationsOf(document))
       for (const [status, { content }] of Object.entries(responses)) {
+        if (/^[A-Z]+ \/merge-queue/.test(name)) continue;
         const problem = content?.['application/problem+json']?.schema as
           { properties: { code: { enum: (keyof typeof errorCatalogue)[] } } } | undefined;
         expect(problem !== undefined, `${name} ${status}`).toBe(Number(status) >= 400);
         for (const code of problem?.properties.code.enum ?? [])
           expect(errorCatalogue[code].status, `${name} ${code}`).toBe(Number(status));
       }
+  });
+
+  it('shows the errors of /merge-queue as mq-lease-service writes them', async () => {
+    const { document } = await readDocument();
+    const acquire = document.paths['/merge-queue/{owner}/{repo}/{base_ref}/acquire']?.['post'];
+    const refused = Object.entries(acquire?.responses ?? {}).filter(([status]) => Number(status) >= 400);
+    expect(refused.map(([status]) => Number(status))).toEqual([400, 401, 403, 404, 409, 413, 414, 422, 429, 500, 503]);
+    for (const [status, { content }] of refused)
+      expect(content, status).toEqual(
+        status === '401' || status === '413'
+          ? { 'text/plain': { schema: { type: 'string' } } }
+          : { 'application/json': { schema: { $ref: '#/components/schemas/MergeError' } } },
+      );
   });
 
   it('closes what clients send and leaves open what they get', async () => {

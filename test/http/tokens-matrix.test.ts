@@ -17,9 +17,14 @@ import {
 /**
  * Who may call what, written down a second time and by hand: a route that is not here fails the first test. `named` =
  * about the queue in its path, `in_body` = about those in its body, `listed` = shows only what the token may see, `each` =
- * refuses by operation, as tokens-batch.test.ts says, `all` = about everything.
+ * refuses by operation, as tokens-batch.test.ts says, `all` = about everything. `as`: accepts Basic too and answers as
+ * mq-lease-service.
  */
-const expected: Record<string, { scope: Scope; about: 'named' | 'in_body' | 'listed' | 'each' | 'all' } | 'open'> = {
+const expected: Record<
+  string,
+  | { scope: Scope; about: 'named' | 'in_body' | 'listed' | 'each' | 'all' | 'merge_queue'; as?: 'mq-lease-service' }
+  | 'open'
+> = {
   'POST /v1/queues/{queue}/acquire': { scope: 'use', about: 'named' },
   'GET /v1/queues/{queue}/claims/{claim_id}': { scope: 'read', about: 'named' },
   'POST /v1/queues/{queue}/claims/{claim_id}/renew': { scope: 'use', about: 'named' },
@@ -43,6 +48,24 @@ const expected: Record<string, { scope: Scope; about: 'named' | 'in_body' | 'lis
   'DELETE /v1/queues/{queue}': { scope: 'admin', about: 'named' },
   'GET /v1/queues': { scope: 'read', about: 'listed' },
   'GET /v1/queues/{queue}/check': { scope: 'read', about: 'named' },
+  'GET /v1/merge-queues': { scope: 'read', about: 'listed' },
+  'GET /v1/merge-queues/{owner}/{repo}/{base_ref}': { scope: 'read', about: 'merge_queue' },
+  'PUT /v1/merge-queues/{owner}/{repo}/{base_ref}': { scope: 'admin', about: 'merge_queue' },
+  'DELETE /v1/merge-queues/{owner}/{repo}/{base_ref}': { scope: 'admin', about: 'merge_queue' },
+  'GET /merge-queue': { scope: 'read', about: 'listed', as: 'mq-lease-service' },
+  'GET /merge-queue/{owner}/{repo}/{base_ref}': { scope: 'read', about: 'merge_queue', as: 'mq-lease-service' },
+  'DELETE /merge-queue/{owner}/{repo}/{base_ref}': { scope: 'admin', about: 'merge_queue', as: 'mq-lease-service' },
+  'POST /merge-queue/{owner}/{repo}/{base_ref}/acquire': {
+    scope: 'use',
+    about: 'merge_queue',
+    as: 'mq-lease-service',
+  },
+  'POST /merge-queue/{owner}/{repo}/{base_ref}/release': {
+    scope: 'use',
+    about: 'merge_queue',
+    as: 'mq-lease-service',
+  },
+  'POST /merge-queue/{owner}/{repo}/{base_ref}/renew': { scope: 'use', about: 'merge_queue', as: 'mq-lease-service' },
   'GET /v1/orchestrator': { scope: 'read', about: 'all' },
   'GET /v1/events': { scope: 'read', about: 'listed' },
   'GET /metrics': { scope: 'read', about: 'all' },
@@ -56,7 +79,9 @@ const rank = { read: 0, use: 1, admin: 2 };
 interface Credential {
   readonly authorization: string | undefined;
   /** undefined = it is none: 401. */
-  readonly grants: { readonly scope: Scope; readonly prefix: 'none' | 'mine' | 'other' } | undefined;
+  readonly grants: { readonly scope: Scope; readonly prefix: 'none' | 'mine' | 'merge_mine' | 'other' } | undefined;
+  /** As the password of Basic it is none elsewhere. */
+  readonly isBasic?: true;
 }
 
 let database: TestDatabase;
@@ -67,6 +92,7 @@ let credentials: Record<string, Credential>;
 beforeAll(async () => {
   database = await freshDatabase();
   const bearer = ({ token }: MadeToken) => `Bearer ${token}`;
+  const basic = (user: string, password: string) => `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
   const make = async (scope: Scope, prefix: string) => bearer(await aToken(database, { scope, prefix }));
   const good = await aToken(database);
   const revoked = await aToken(database);
@@ -80,7 +106,9 @@ beforeAll(async () => {
     'an empty header': bad(''),
     'a bare scheme': bad('Bearer'),
     'no scheme': bad(good.token),
-    'another scheme': bad(`Basic ${Buffer.from(`x:${good.token}`).toString('base64')}`),
+    'another scheme': bad(`Digest ${good.token}`),
+    'a wrong password': bad(basic('x', wrongSecret)),
+    'a token as the user of Basic': bad(basic(good.token, '')),
     'text that is no token': bad('Bearer letmein'),
     'a token cut short': bad(`Bearer ${good.token.slice(0, -1)}`),
     'a token with something behind it': bad(`Bearer ${good.token}x`),
@@ -107,6 +135,19 @@ beforeAll(async () => {
       authorization: await make('admin', 'other/'),
       grants: { scope: 'admin', prefix: 'other' },
     },
+    'a token as the password of Basic': {
+      authorization: basic('anybody', good.token),
+      grants: { scope: 'admin', prefix: 'none' },
+      isBasic: true,
+    },
+    'use for the merge queues of mine': {
+      authorization: await make('use', 'merge-queue/mine/'),
+      grants: { scope: 'use', prefix: 'merge_mine' },
+    },
+    'admin for the merge queues of mine': {
+      authorization: await make('admin', 'merge-queue/mine/'),
+      grants: { scope: 'admin', prefix: 'merge_mine' },
+    },
     'use for other queues': { authorization: await make('use', 'other/'), grants: { scope: 'use', prefix: 'other' } },
   };
   app = await startTokenApp(database);
@@ -117,21 +158,25 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-function verdict(route: KnownRoute, { grants }: Credential): 'served' | 401 | 403 {
+function verdict(route: KnownRoute, { grants, isBasic }: Credential): 'served' | 401 | 403 {
   const needs = expected[route.name];
   if (needs === undefined) throw new Error(`${route.name} is not in the table of this test`);
   if (needs === 'open') return 'served';
-  if (grants === undefined) return 401;
+  if (grants === undefined || (isBasic === true && needs.as === undefined)) return 401;
   if (rank[grants.scope] < rank[needs.scope]) return 403;
   if (grants.prefix === 'none' || needs.about === 'listed' || needs.about === 'each') return 'served';
-  return needs.about !== 'all' && grants.prefix === 'mine' ? 'served' : 403;
+  if (needs.about === 'all') return 403;
+  return grants.prefix === (needs.about === 'merge_queue' ? 'merge_mine' : 'mine') ? 'served' : 403;
 }
 
 it('every route registered says what it needs, as this test does', () => {
   expect(routes.map(({ name }) => name).sort()).toEqual(Object.keys(expected).sort());
   for (const { name, security, errorStatuses } of routes) {
     const needs = expected[name];
-    expect(security, name).toEqual(needs === undefined || needs === 'open' ? [] : [{ token: [needs.scope] }]);
+    const schemes =
+      needs === undefined || needs === 'open' ? [] : needs.as === undefined ? ['token'] : ['token', 'basic'];
+    const scope = needs === 'open' ? '' : (needs?.scope ?? '');
+    expect(security, name).toEqual(schemes.map((scheme) => ({ [scheme]: [scope] })));
     if (needs !== 'open') expect(errorStatuses, name).toEqual(expect.arrayContaining(['401', '403', '503']));
   }
 });
@@ -154,10 +199,17 @@ describe.each(Object.keys(expected))('%s', (name) => {
           continue;
         }
         expect(answer.status, told).toBe(due);
-        expect(answer.headers.get('www-authenticate'), told).toBe(due === 401 ? 'Bearer realm="signalbox"' : null);
-        if (method !== 'HEAD')
+        const isOriginal = typeof expected[name] === 'object' && expected[name].as !== undefined;
+        const challenge = isOriginal ? 'basic realm=Restricted' : 'Bearer realm="signalbox"';
+        expect(answer.headers.get('www-authenticate'), told).toBe(due === 401 ? challenge : null);
+        if (isOriginal && due === 401) expect(answer.text, told).toBe(method === 'HEAD' ? '' : 'Unauthorized');
+        else if (method !== 'HEAD')
           expect(JSON.parse(answer.text), told).toMatchObject({ code: due === 401 ? 'unauthenticated' : 'forbidden' });
-        const { rowCount } = await database.query('select from signalbox.queues where queue = $1', [queue]);
+        const { rowCount } = await database.query(
+          `select from signalbox.queues where queue = $1
+           union all select from signalbox.merge_queues where queue = 'merge-queue/' || $1 || '/main'`,
+          [queue],
+        );
         expect(rowCount, told).toBe(0);
       }
     }

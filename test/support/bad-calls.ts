@@ -228,6 +228,25 @@ export function badCalls(token: () => number) {
         atomic: fc.boolean(),
       },
     },
+    {
+      method: 'PUT',
+      path: '/v1/merge-queues/acme/shop/main',
+      body: () => ({ ttl_ms: 1000, expected_count: 2, hold_ttl_ms: null, require_token: false }),
+      required: [],
+      bad: {
+        stabilisation_ms: badNumber,
+        ttl_ms: fc.oneof(badNumber, fc.constantFrom(0, null, 604_800_001)),
+        expected_count: fc.oneof(badNumber, fc.constantFrom(null, 10_001)),
+        delay_count: fc.oneof(badNumber, fc.constantFrom(null, 10_001)),
+        hold_ttl_ms: fc.oneof(
+          badNumber.filter((value) => value !== null),
+          fc.constantFrom(0, 2_592_000_001),
+        ),
+        success_completes: fc.oneof(badText(20), fc.constant('ALL')),
+        require_token: fc.oneof(fc.integer(), fc.string(), fc.constant(null)),
+        refused_acquire_updates: fc.oneof(fc.integer(), fc.string(), fc.constant(null)),
+      },
+    },
     { method: 'POST', path: `${claim}/cancel`, body: () => ({}), required: [], bad: {} },
   ];
 
@@ -363,6 +382,10 @@ export function badCalls(token: () => number) {
         { method: 'PUT', path: `/v1/queues/${bad}`, body: '{}' },
         { method: 'DELETE', path: `/v1/queues/${bad}?force=true` },
         { method: 'GET', path: `/v1/queues/${bad}/check?fencing_token=1` },
+        { method: 'GET', path: `/v1/merge-queues/${bad}/shop/main` },
+        { method: 'PUT', path: `/v1/merge-queues/acme/${bad}/main`, body: '{}' },
+        { method: 'PUT', path: `/v1/merge-queues/acme/shop/${bad}`, body: '{}' },
+        { method: 'DELETE', path: `/v1/merge-queues/acme/shop/${bad}?force=true` },
       );
     });
 

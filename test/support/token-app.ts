@@ -104,7 +104,7 @@ export interface KnownRoute {
   readonly name: string;
   readonly method: string;
   readonly path: string;
-  readonly security: readonly { readonly token: readonly string[] }[];
+  readonly security: readonly Readonly<Partial<Record<'token' | 'basic', readonly string[]>>>[];
   readonly errorStatuses: readonly string[];
 }
 
@@ -128,16 +128,20 @@ export async function routesOf({ ask }: TokenApp): Promise<readonly KnownRoute[]
   return known;
 }
 
-/** A well-formed request of a route, about this queue. */
+/** A well-formed request of a route, about this queue, or the merge queue of this owner and repository. */
 export function requestOf(route: KnownRoute, queue: string): { readonly path: string; readonly body?: unknown } {
   const verb = route.path.split('/').at(-1) ?? '';
   const lease = { queue, claim_id: 'c', fencing_token: 1 };
   const dead = { all: true, actor: 'a' };
+  const build = { head_sha: 'c', head_ref: 'gh-readonly-queue/main/pr-1-c', priority: 1 };
   /** By the end of the path; of two that fit, the first one counts. */
   const bodies: readonly [end: string, body: unknown][] = [
     ['holders/{holder}/renew', { claims: [lease] }],
     ['holders/{holder}/release', { claims: [lease] }],
     ['v1/batch', { operations: [{ op: 'get', queue, claim_id: 'c' }] }],
+    ['{base_ref}/acquire', build],
+    ['{base_ref}/release', { ...build, status: 'success' }],
+    ['{base_ref}/renew', { head_sha: 'c', fencing_token: 1 }],
     ['acquire', { holder: 'h', claim_id: 'c' }],
     ['renew', { fencing_token: 1 }],
     ['release', { fencing_token: 1 }],
@@ -153,9 +157,11 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
   ];
   const path = route.path
     .replace('{queue}', encodeURIComponent(queue))
+    .replace('{owner}/{repo}/{base_ref}', `${queue}/main`)
     .replace('{claim_id}', 'c')
     .replace('{holder}', 'h');
   const posted = bodies.find(([end]) => route.path.endsWith(`/${end}`))?.[1];
-  const body = route.method === 'PUT' ? { concurrency_limit: 1 } : route.method === 'POST' ? posted : undefined;
+  const settings = route.path.includes('{base_ref}') ? { ttl_ms: 1000 } : { concurrency_limit: 1 };
+  const body = route.method === 'PUT' ? settings : route.method === 'POST' ? posted : undefined;
   return { path: verb === 'check' ? `${path}?fencing_token=1` : path, ...(body === undefined ? {} : { body }) };
 }

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { withoutSecrets } from '../../protocol/access.ts';
 import { type ErrorCode, type SignalboxError, errorCatalogue } from '../../protocol/errors.ts';
 import { fixedHeaders, retryAfterSeconds } from '../problem.ts';
-import type { WireError } from './refusals.ts';
+import { type WireError, unknownProvider } from './refusals.ts';
 
 export const textMediaType = 'text/plain; charset=utf-8';
 
@@ -34,6 +34,11 @@ export function sendError(
     .send(Buffer.from(withoutSecrets(JSON.stringify(body))));
 }
 
+/** The path names no merge queue there is, or none there can be. */
+export function sendUnknownProvider(reply: FastifyReply): FastifyReply {
+  return sendError(reply, 404, unknownProvider, { code: 'merge_queue_not_found', retryAfterMs: null });
+}
+
 function escapeHtml(text: string): string {
   const escapes: Readonly<Record<string, string>> = {
     '&': '&amp;',
@@ -45,27 +50,20 @@ function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => escapes[character] ?? '');
 }
 
-/** What the original says in plain text; undefined = it says it in JSON, or never. */
-function plainTextOf(code: ErrorCode, { method, originalUrl }: FastifyRequest): string | undefined {
-  switch (code) {
-    case 'unauthenticated':
-      return 'Unauthorized';
-    case 'route_not_found':
-      return `Cannot ${method} ${escapeHtml(originalUrl.split('?', 1)[0] ?? '')}`;
-    case 'method_not_allowed':
-      return 'Method Not Allowed';
-    case 'body_too_large':
-      return 'Request Entity Too Large';
-    default:
-      return undefined;
-  }
-}
+/** What the original says in plain text; it says the rest in JSON, or never. */
+const plainTexts: Readonly<Partial<Record<ErrorCode, (request: FastifyRequest) => string>>> = {
+  unauthenticated: () => 'Unauthorized',
+  route_not_found: ({ method, originalUrl }) =>
+    `Cannot ${method} ${escapeHtml(originalUrl.split('?', 1)[0] ?? originalUrl)}`,
+  method_not_allowed: () => 'Method Not Allowed',
+  body_too_large: () => 'Request Entity Too Large',
+};
 
 /** Answers one of our errors as mq-lease-service would. */
 export function sendAsOriginal(request: FastifyRequest, reply: FastifyReply, error: SignalboxError): FastifyReply {
   const { code, status } = error;
   reply.headers(fixedHeaders);
-  const text = plainTextOf(code, request);
+  const text = plainTexts[code]?.(request);
   if (text === undefined) {
     const retryAfterMs = error.retryAfterMs ?? (status === 503 ? retryAfterMsElse : null);
     const body: WireError = { error: errorCatalogue[code].title, error_context: error.message, code };

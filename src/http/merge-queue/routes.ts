@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import type { Scope } from '../../protocol/access.ts';
 import type { CallContext } from '../../protocol/coordinator.ts';
 import {
@@ -15,12 +16,13 @@ import type { HttpApp, Operation } from '../operation.ts';
 import { answerJson, providerJson, providersJson, releaseJson } from './answers.ts';
 import { retryAfterSeconds } from '../problem.ts';
 import { BadBody, type BodyKind, bodyKindOf, fieldsOf } from './body.ts';
-import { sendError, sendJson } from './errors.ts';
-import { type MergeVerb, refusalOf, unknownProvider } from './refusals.ts';
+import { sendError, sendJson, sendUnknownProvider } from './errors.ts';
+import { type MergeVerb, refusalOf } from './refusals.ts';
 import { readAcquire, readRelease, readRenew } from './requests.ts';
 import {
   MergeAcquireBody,
   MergeAnswer as MergeAnswerSchema,
+  MergeError,
   MergeProvider,
   MergeProviders,
   MergeReleaseAnswer,
@@ -58,6 +60,11 @@ function operation(id: string, summary: string, needs: { scope: Scope; queues: '
   return { id, summary, tag: 'merge-queues', needs, errors: [], speaks: 'mq-lease-service' };
 }
 
+const everyCall = { 401: z.string(), 403: MergeError, 414: MergeError, 500: MergeError, 503: MergeError };
+const named = { ...everyCall, 404: MergeError };
+const posted = { ...named, 400: MergeError, 409: MergeError, 413: z.string(), 422: MergeError };
+
+/** Not checked by fastify: the calls are read as the original reads them. */
 function documented(
   operationOf: Operation,
   schema: DocumentedRoute['schema'],
@@ -69,10 +76,6 @@ function documented(
 function idOf(request: FastifyRequest): MergeQueueId | undefined {
   const { owner = '', repo = '', base_ref: baseRef = '' } = request.params as Record<string, string | undefined>;
   return mergeQueueId(owner, repo, baseRef);
-}
-
-function sendUnknown(reply: FastifyReply): FastifyReply {
-  return sendError(reply, 404, unknownProvider, { code: 'merge_queue_not_found', retryAfterMs: null });
 }
 
 function sendBadBody(reply: FastifyReply, { status, message, failed }: BadBody): FastifyReply {
@@ -105,18 +108,18 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
   /** A body that does not fit is only of interest where there is such a merge queue. */
   async function serve<Call>(verb: Verb<Call>, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const id = idOf(request);
-    if (id === undefined) return sendUnknown(reply);
+    if (id === undefined) return sendUnknownProvider(reply);
     let read: Read<Call>;
     try {
-      const bytes = request.body instanceof Buffer ? request.body : Buffer.alloc(0);
+      const bytes = (request.body as Buffer | undefined) ?? Buffer.alloc(0);
       read = verb.read(fieldsOf(request.bodyKind, bytes), id);
     } catch (error) {
       if (!(error instanceof BadBody)) throw error;
-      return (await mergeQueues.show(id)) === undefined ? sendUnknown(reply) : sendBadBody(reply, error);
+      return (await mergeQueues.show(id)) === undefined ? sendUnknownProvider(reply) : sendBadBody(reply, error);
     }
     const { call, waitMs } = read;
     const answer = await verb.put(id, call, openCall(request, reply, { waitMs, longPolls }));
-    if (answer === undefined) return sendUnknown(reply);
+    if (answer === undefined) return sendUnknownProvider(reply);
     if (answer.kind === 'refused') {
       const { status, body } = refusalOf(verb.verb, answer, read);
       return sendError(reply, status, body, { code: answer.refusal, retryAfterMs: answer.retryAfterMs });
@@ -160,7 +163,7 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
         scope: 'read',
         queues: 'listed',
       }),
-      { response: { 200: MergeProviders } },
+      { response: { 200: MergeProviders, ...everyCall } },
     ),
     async (request, reply) => {
       const prefix = visiblePrefix(request.caller, mergeQueuePrefix);
@@ -173,12 +176,12 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
     provider,
     documented(
       operation('showProvider', 'One merge queue, as mq-lease-service shows it.', { scope: 'read', queues: 'named' }),
-      { params: ProviderParams, response: { 200: MergeProvider } },
+      { params: ProviderParams, response: { 200: MergeProvider, ...named } },
     ),
     async (request, reply) => {
       const id = idOf(request);
       const shown = id && (await mergeQueues.show(id));
-      return shown === undefined ? sendUnknown(reply) : sendJson(reply, 200, providerJson(shown));
+      return shown === undefined ? sendUnknownProvider(reply) : sendJson(reply, 200, providerJson(shown));
     },
   );
 
@@ -189,12 +192,12 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
         scope: 'admin',
         queues: 'named',
       }),
-      { params: ProviderParams, response: { 200: MergeProvider } },
+      { params: ProviderParams, response: { 200: MergeProvider, ...named } },
     ),
     async (request, reply) => {
       const id = idOf(request);
       const shown = id && (await mergeQueues.clear(id, request.caller?.name));
-      return shown === undefined ? sendUnknown(reply) : sendJson(reply, 200, providerJson(shown));
+      return shown === undefined ? sendUnknownProvider(reply) : sendJson(reply, 200, providerJson(shown));
     },
   );
 
@@ -205,7 +208,11 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
         scope: 'use',
         queues: 'named',
       }),
-      { params: ProviderParams, body: MergeAcquireBody, response: { 200: MergeAnswerSchema } },
+      {
+        params: ProviderParams,
+        body: MergeAcquireBody,
+        response: { 200: MergeAnswerSchema, ...posted, 429: MergeError },
+      },
     ),
     async (request, reply) => serve(acquire, request, reply),
   );
@@ -214,7 +221,7 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
     `${provider}/release`,
     documented(
       operation('releaseMergeLease', 'Tell how the build with the lease ended.', { scope: 'use', queues: 'named' }),
-      { params: ProviderParams, body: MergeReleaseBody, response: { 200: MergeReleaseAnswer } },
+      { params: ProviderParams, body: MergeReleaseBody, response: { 200: MergeReleaseAnswer, ...posted } },
     ),
     async (request, reply) => serve(release, request, reply),
   );
@@ -224,7 +231,7 @@ export function mergeQueueWire(app: HttpApp, { mergeQueues, longPolls }: MergeQu
     documented(operation('renewMergeLease', 'The build with the lease is alive.', { scope: 'use', queues: 'named' }), {
       params: ProviderParams,
       body: MergeRenewBody,
-      response: { 200: MergeAnswerSchema },
+      response: { 200: MergeAnswerSchema, ...posted, 410: MergeError },
     }),
     async (request, reply) => serve(renew, request, reply),
   );

@@ -6,7 +6,7 @@ import { identify } from '../authorization.ts';
 import type { LongPolls } from '../call-context.ts';
 import type { HttpApp } from '../operation.ts';
 import { toSignalboxError } from '../problem.ts';
-import { sendAsOriginal } from './errors.ts';
+import { sendAsOriginal, sendUnknownProvider } from './errors.ts';
 import { mergeQueueUrl, mergeQueueWire } from './routes.ts';
 
 /** Told about the calls of /merge-queue, beside what is told about every request. */
@@ -27,10 +27,24 @@ export interface MergeQueueServerOptions {
 
 /** mq-lease-service takes a slash at the end of any of its paths; nothing else here does. */
 export function withoutTrailingSlash(url: string): string {
-  if (!url.startsWith(`${mergeQueueUrl}/`)) return url;
+  if (!isMergeQueueUrl(url)) return url;
   const query = url.indexOf('?');
   const path = query === -1 ? url : url.slice(0, query);
   return path.endsWith('/') ? path.slice(0, -1) + url.slice(path.length) : url;
+}
+
+export function isMergeQueueUrl(url: string): boolean {
+  return url.startsWith(`${mergeQueueUrl}/`);
+}
+
+/** Answers a path that cannot be decoded, which no route ever sees: so it can name no merge queue. */
+export function answerUnreadableUrl(request: FastifyRequest, reply: FastifyReply, gatekeeper: Gatekeeper): void {
+  try {
+    identify(request, gatekeeper, { basicIsAccepted: true });
+    sendUnknownProvider(reply);
+  } catch (thrown) {
+    sendAsOriginal(request, reply, toSignalboxError(thrown));
+  }
 }
 
 /**
@@ -65,7 +79,7 @@ export function mergeQueueServer(app: HttpApp, options: MergeQueueServerOptions)
         });
         ended();
       });
-      mergeQueueWire(wire as HttpApp, { mergeQueues, longPolls });
+      mergeQueueWire(wire, { mergeQueues, longPolls });
       done();
     },
     { prefix: mergeQueueUrl },

@@ -36,7 +36,9 @@ const MergeQueueDeleted = z.object({ deleted: z.literal(true) });
 function idOf({ owner, repo, base_ref: baseRef }: z.infer<typeof MergeQueueParams>): MergeQueueId {
   const id = mergeQueueId(owner, repo, baseRef);
   if (id !== undefined) return id;
-  throw new SignalboxError('invalid_request', { detail: 'The name of a merge queue has at most 200 characters.' });
+  throw new SignalboxError('invalid_request', {
+    detail: 'The name of a merge queue has at most 200 characters, and no part of dots only.',
+  });
 }
 
 /** `If-Match: *` asks only that it is there; a call that would make it must look first. */
