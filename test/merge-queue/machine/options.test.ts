@@ -279,6 +279,15 @@ describe('request_id (W2)', () => {
     expect(queue.acquire('2', { requestId: 'run 1' })).toBe('status_mismatch');
   });
 
+  it('nor does a deadline that another attempt had asked for', () => {
+    const queue = new MachineUnderTest({ expected_count: 2 });
+    queue.acquire('2', { priority: 2, requestId: 'run 1', holdTtlMs: 5000 });
+    queue.acquire('1', { priority: 1, requestId: 'run 1', holdTtlMs: 5000 });
+    expect(queue.ask('2', { requestId: 'run 2' })).toMatchObject({ grant: { ttlRemainingMs: 2_000_000 } });
+    queue.release('2', 'failure');
+    expect(queue.ask('1', { requestId: 'run 1' })).toMatchObject({ grant: { ttlRemainingMs: 5000 } });
+  });
+
   it('the completed holder that asks again under its request id is told that it is completed', () => {
     const queue = new MachineUnderTest({ expected_count: 2 });
     queue.acquire('1', { priority: 1 });

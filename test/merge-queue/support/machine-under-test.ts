@@ -82,14 +82,18 @@ export class MachineUnderTest {
     this.nowMs += ms;
   }
 
-  put(call: Call): Answer {
+  step(call: Call): Step {
     const moment = { settings: this.settings, nowMs: this.nowMs, nextToken: this.newestToken + 1 };
     const taken = step(this.state, deepFrozen(call), deepFrozen(moment));
     this.last = deepFrozen(taken);
     this.state = taken.state;
     this.newestToken = Math.max(this.newestToken, taken.state.grant?.fencingToken ?? 0);
     this.events.push(...taken.events);
-    return taken.answer;
+    return taken;
+  }
+
+  put(call: Call): Answer {
+    return this.step(call).answer;
   }
 
   /** What is not said is as that build said it the last time; first its priority is 1 and its ref that of pull request 1. */
