@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readMergeQueueFile } from '../src/config/merge-queue-file.ts';
 import { readSettings, settingNames } from '../src/config/settings.ts';
 import { errorCatalogue } from '../src/protocol/errors.ts';
 import { BackgroundProcess } from './support/background-process.ts';
@@ -50,6 +51,21 @@ describe('the tables of the README', () => {
         .map(([name, fallback]) => [name, fallback.replaceAll('`', '')]),
     );
     expect(readSettings(environment)).toEqual(readSettings({}));
+  });
+});
+
+describe('the file of merge queues in the README', () => {
+  it('is one that a replica takes', async () => {
+    const content = blocks('yaml').find((block) => block.startsWith('repositories:')) ?? '';
+    const folder = await mkdtemp(join(tmpdir(), 'signalbox-readme-file-'));
+    const path = join(folder, 'config.yaml');
+    await writeFile(path, content);
+    const { defaults } = readSettings({}).mergeQueue;
+    const queues = readMergeQueueFile(path, { environment: {}, defaults });
+    await rm(folder, { recursive: true });
+    expect(queues).toMatchObject([
+      { id: { name: 'merge-queue/acme/shop/main' }, settings: { hold_ttl_ms: 7_200_000 } },
+    ]);
   });
 });
 
@@ -101,6 +117,9 @@ describe('the commands of the README', () => {
     expect(output).toMatch(/"kind":"run".*"payload":\{"to": "ann@example.org"\}/s);
     expect(output).toContain('"released":true,"state":"delayed"');
     expect(output).toMatch(/\{"results":\[\{"status":200,.*\{"status":201,.*\{"status":404,/);
+    expect(output).toMatch(/"status":"pending"\},"position":1,"waiting_for":"stabilisation"/);
+    expect(output).toMatch(/"status":"acquired"\},"stacked_pull_requests":\[\{"number":17\}\],"fencing_token":\d+/);
+    expect(output).toMatch(/^acme\/shop\/main +held +9c1f /m);
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
   });

@@ -94,5 +94,6 @@ function holderRow(holder: MergeRequestDetail, heldMs: number): readonly string[
 function reasonOf(build: MergeRequestDetail, { window_remaining_ms: windowMs }: MergeQueueDetail): string {
   const reason = build.waiting_for ?? '-';
   if (reason === 'stabilisation' && windowMs !== null) return `${reason}, ${inWords(windowMs)} left`;
-  return reason === 'delay' ? `${reason}, ${build.delays_left} left` : reason;
+  if (reason !== 'delay') return reason;
+  return build.delays_left > 0 ? `${reason}, ${build.delays_left} left` : 'may have it when it asks';
 }
