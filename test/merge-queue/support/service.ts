@@ -43,6 +43,8 @@ export interface ReplicaOptions {
   readonly settings?: Partial<MergeQueueSettings>;
   readonly autoCreate?: boolean;
   readonly intercept?: Intercept;
+  /** Connections that somebody else closes. */
+  readonly database?: Database;
   readonly decideWithinMs?: number;
   readonly pendingMax?: number;
 }
@@ -58,7 +60,8 @@ export interface MergeReplica extends AsyncDisposable {
 }
 
 export function openReplica(db: TestDatabase, options: ReplicaOptions = {}): MergeReplica {
-  const database = new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
+  const database =
+    options.database ?? new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
   const { intercept } = options;
   const asked =
     intercept === undefined
@@ -98,7 +101,7 @@ export function openReplica(db: TestDatabase, options: ReplicaOptions = {}): Mer
     room,
     database,
     events,
-    [Symbol.asyncDispose]: () => database.stop(),
+    [Symbol.asyncDispose]: () => (options.database === undefined ? database.stop() : Promise.resolve()),
   };
 }
 
