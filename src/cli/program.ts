@@ -7,6 +7,7 @@ import { exitCode } from './exit-codes.ts';
 import { addMergeQueueCommands } from './merge-queue.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
+import { describeTekton, tektonCommand, type TektonFlags } from './tekton.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -49,6 +50,9 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   describeStatus(program.command('status')).action(async (names: string[], flags: StatusFlags) => {
     result = await statusCommand(flags, names, environment);
   });
+  describeTekton(program.command('tekton')).action(async (flags: TektonFlags) => {
+    result = await tektonCommand(flags, environment);
+  });
   const done = (code: number) => {
     result = code;
   };
@@ -79,5 +83,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
  * would cost most of their start.
  */
 function isClientCommand(name: string | undefined): boolean {
-  return name !== undefined && ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue'].includes(name);
+  return (
+    name !== undefined && ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'tekton'].includes(name)
+  );
 }
