@@ -21,6 +21,7 @@ const mayImport: Record<string, readonly string[]> = {
   leadership: ['protocol', 'runtime', 'store'],
   maintenance: ['protocol', 'runtime', 'store'],
   client: ['protocol', 'runtime'],
+  tekton: ['protocol', 'runtime', 'client'],
   http: ['protocol', 'runtime', 'telemetry'],
   cli: ['protocol', 'runtime', 'client', 'config', 'telemetry', 'store', 'access', 'app.ts'],
   'app.ts': [
@@ -56,6 +57,7 @@ const packageRooms: Record<string, readonly string[]> = {
   'prom-client': ['telemetry'],
   pino: ['telemetry', 'http'],
   commander: ['cli'],
+  '@kubernetes/client-node': ['tekton'],
   zod: ['protocol', 'config', 'http', 'notifier', 'store'],
   yaml: ['config'],
 };
