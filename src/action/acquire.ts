@@ -9,8 +9,13 @@ import { pause } from './time-limit.ts';
 /** What is left idle by a hand-over that nobody pushes is at most this; the same as the original's action. */
 const pollEveryMs = 15_000;
 
-/** Below what proxies and balancers cut off as idle by default. */
-const longPollMs = 25_000;
+/** What the log tells is never older than that, and no proxy takes the call for idle. */
+const longPollMsMax = 15_000;
+
+/** Nothing at first, to tell at once how things stand; then longer and longer while nothing changes. */
+function longPollMs(quietCalls: number): number {
+  return quietCalls === 0 ? 0 : Math.min(longPollMsMax, 1000 * 2 ** quietCalls);
+}
 
 export interface AcquireOptions {
   readonly service: LeaseService;
@@ -28,26 +33,34 @@ export type Acquired = Extract<AcquireOutcome, { kind: 'acquired' | 'completed' 
 export async function acquire(record: LeaseRecord, options: AcquireOptions): Promise<Acquired> {
   const { service, folder, limit, progress } = options;
   const { priority, requestId, holdTtlMs } = record;
-  for (let failures = 0; ;) {
+  for (let quietCalls = 0, failures = 0; ; quietCalls++) {
     const sentAtMs = performance.now();
-    const waitMs = Math.floor(Math.min(longPollMs, limit.leftMs()));
+    const waitMs = Math.floor(Math.min(longPollMs(quietCalls), limit.leftMs()));
     folder.writeRecord({ ...record, isUnsure: true });
     const outcome = await service.acquire({ priority, requestId, holdTtlMs, waitMs }, limit.signal);
     failures = outcome.kind === 'unavailable' ? failures + 1 : 0;
-    // Once an answer was lost the next one tells how things stand; a lost one after it leaves them unknown again.
-    if (outcome.kind !== 'unavailable') folder.writeRecord({ ...record, isUnsure: false });
-    const againInMs = (afterMs: number) => Math.max(100, jittered(afterMs) - (performance.now() - sentAtMs));
+    if (outcome.kind === 'pending' || outcome.kind === 'kept_out' || outcome.kind === 'refused')
+      folder.writeRecord({ ...record, isUnsure: false });
+    const tookMs = performance.now() - sentAtMs;
+    /**
+     * A service that says when to come again can keep the next call waiting, so it is asked at once; but not where it counts
+     * calls, or did not keep this one waiting (it is stopping).
+     */
+    const againInMs = (toldMs: number | undefined, isCounting = false) => {
+      const isToHurry = toldMs !== undefined && !isCounting && tookMs >= waitMs / 2;
+      return Math.max(jittered(100), isToHurry ? 0 : jittered(toldMs ?? pollEveryMs) - tookMs);
+    };
     switch (outcome.kind) {
       case 'acquired':
       case 'completed':
         return outcome;
       case 'pending':
-        progress.pending(outcome.wait);
-        await pause(againInMs(outcome.pollAfterMs ?? pollEveryMs), limit.signal);
+        if (progress.pending(outcome.wait)) quietCalls = 0;
+        await pause(againInMs(outcome.pollAfterMs, outcome.wait.waitingFor === 'delay'), limit.signal);
         break;
       case 'kept_out':
-        progress.keptOut(outcome.why);
-        await pause(againInMs(outcome.retryAfterMs ?? pollEveryMs), limit.signal);
+        if (progress.keptOut(outcome.why)) quietCalls = 0;
+        await pause(againInMs(outcome.retryAfterMs), limit.signal);
         break;
       case 'unavailable': {
         const afterMs = Math.max(outcome.retryAfterMs ?? 0, backoffMs(failures - 1, { firstMs: 1000, maxMs: 30_000 }));

@@ -19,20 +19,22 @@ export class Progress {
     return performance.now() - this.#startedAtMs;
   }
 
-  pending(wait: WaitDetail): void {
+  /** Whether something changed. */
+  pending(wait: WaitDetail): boolean {
     const { position, registered, waitingFor, blockedBy, delaysLeft } = wait;
-    this.#tell(
+    return this.#tell(
       JSON.stringify([position, registered, waitingFor, blockedBy?.headSha, delaysLeft]),
       pendingInWords(wait),
     );
   }
 
-  keptOut(why: string): void {
+  /** Whether something changed. */
+  keptOut(why: string): boolean {
     const told =
       why === 'lease already acquired'
         ? 'kept out for now: the builds of an earlier round are not through (lease already acquired)'
         : `this commit is not one that waits (${why}): another run or an earlier attempt of it may have the lease`;
-    this.#tell(why, told);
+    return this.#tell(why, told);
   }
 
   unavailable(why: string, againInMs: number): void {
@@ -40,12 +42,14 @@ export class Progress {
     this.#lastKey = '';
   }
 
-  #tell(key: string, text: string): void {
+  #tell(key: string, text: string): boolean {
     const nowMs = performance.now();
-    if (key === this.#lastKey && nowMs - this.#lastAtMs < atLeastEveryMs) return;
+    const isNews = key !== this.#lastKey;
+    if (!isNews && nowMs - this.#lastAtMs < atLeastEveryMs) return false;
     this.#lastKey = key;
     this.#lastAtMs = nowMs;
     this.#runner.info(`${inWords(this.waitedMs)}: ${text}`);
+    return isNews;
   }
 }
 

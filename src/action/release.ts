@@ -73,6 +73,8 @@ export async function releaseHeld(held: HeldLease, outcome: Outcome, options: Se
       case 'released':
         return answer;
       case 'not_held':
+        if (answer.why === 'fencing token required')
+          return { kind: 'failed', why: 'this merge queue wants the fencing token: give the input fencing_token' };
         // Without a token a release whose answer was lost looks the same as one that never was allowed.
         if (mayHaveArrived && held.fencingToken === undefined)
           return { kind: 'nothing', why: `an earlier try seems to have arrived (${answer.why})` };
