@@ -21,6 +21,8 @@ const mayImport: Record<string, readonly string[]> = {
   leadership: ['protocol', 'runtime', 'store'],
   maintenance: ['protocol', 'runtime', 'store'],
   client: ['protocol', 'runtime'],
+  // Runs from a checkout without packages: protocol needs zod.
+  action: ['runtime'],
   tekton: ['protocol', 'runtime', 'client'],
   http: ['protocol', 'runtime', 'telemetry'],
   cli: ['protocol', 'runtime', 'client', 'config', 'telemetry', 'store', 'access', 'app.ts'],
@@ -128,9 +130,14 @@ describe('the rooms of src', () => {
     expect(refused).toEqual([]);
   });
 
-  it('read the environment nowhere but in main.ts', () => {
+  it('read the environment nowhere but where a program begins', () => {
     const readers = files.filter((file) => readFileSync(join(root, file), 'utf8').includes('process.env'));
-    expect(readers.filter((file) => !file.startsWith('src/store/embedded/'))).toEqual(['src/main.ts']);
+    expect(readers.filter((file) => !file.startsWith('src/store/embedded/')).sort()).toEqual([
+      'src/action/keep-alive.ts',
+      'src/action/main.ts',
+      'src/action/post.ts',
+      'src/main.ts',
+    ]);
   });
 
   it('hold no file of more than 500 lines', () => {
