@@ -120,6 +120,7 @@ describe('the commands of the README', () => {
     expect(output).toMatch(/"status":"pending"\},"position":1,"waiting_for":"stabilisation"/);
     expect(output).toMatch(/"status":"acquired"\},"stacked_pull_requests":\[\{"number":17\}\],"fencing_token":\d+/);
     expect(output).toMatch(/^acme\/shop\/main +held +9c1f /m);
+    expect(output).toContain('cleared acme/shop/main: 1 build');
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
   });
