@@ -74,10 +74,7 @@ export async function playFeed(
       case 'merge_request.failed':
       case 'merge_request.cancelled':
       case 'merge_request.expired':
-        insist(
-          mode === 'held' && holder !== undefined && holder.sha === sha && holder.token === token,
-          'it does not hold the lease',
-        );
+        insist(mode === 'held' && holder?.sha === sha && holder.token === token, 'it does not hold the lease');
         mode = type === 'merge_request.succeeded' ? 'draining' : 'inheriting';
         if (mode === 'draining') succeeded.add(sha ?? '');
         break;

@@ -27,11 +27,12 @@ export function mortalReplica(db: TestDatabase, { database, settings, random, on
   const death = random.oneOf<Death>(['before_read', 'before_write', 'after_write', 'late_write']);
   const what = death === 'before_read' ? 'read_merge_queue' : 'save_merge_queue';
   let left = random.between(1, 25);
-  const life = { isOver: false };
+  let isOver = false;
+  const isDead = () => isOver;
   const { promise: died, resolve } = Promise.withResolvers<undefined>();
   const never = new Promise<never>(() => undefined);
   const die = () => {
-    life.isOver = true;
+    isOver = true;
     resolve(undefined);
     return never;
   };
@@ -39,11 +40,11 @@ export function mortalReplica(db: TestDatabase, { database, settings, random, on
     database,
     settings,
     intercept: async ({ sql }, run) => {
-      if (life.isOver) return never;
+      if (isDead()) return never;
       const isLast = sql.includes(what) && --left <= 0;
       if (!isLast) {
         const rows = await run();
-        return life.isOver ? never : rows;
+        return isDead() ? never : rows;
       }
       if (death === 'after_write') await run().catch(() => undefined);
       if (death === 'late_write') onLate(run);
@@ -53,7 +54,7 @@ export function mortalReplica(db: TestDatabase, { database, settings, random, on
   return {
     replica,
     get isDead() {
-      return life.isOver;
+      return isOver;
     },
     ask: (call) => Promise.race([call(replica), died]),
   };
