@@ -13,6 +13,7 @@ import { historyChore } from './maintenance/history-pruner.ts';
 import { mergeQueueChores } from './maintenance/merge-queue-reaper.ts';
 import { reaperChores } from './maintenance/reaper.ts';
 import { applyConfiguredQueues } from './merge-queue/configured-queues.ts';
+import { countedEvent } from './merge-queue/chronicle.ts';
 import { MergeQueueCoordinator } from './merge-queue/coordinator.ts';
 import { MergeQueueDesk } from './merge-queue/desk.ts';
 import { MergeQueueWatch } from './merge-queue/news-watch.ts';
@@ -22,7 +23,7 @@ import { Listener } from './notifier/listener.ts';
 import { TakerRoom } from './notifier/taker-room.ts';
 import { WaitingRoom } from './notifier/waiting-room.ts';
 import type { ReplicaId } from './protocol/ids.ts';
-import { type MergeQueueId, parseMergeQueueName } from './protocol/merge-queue.ts';
+import { type MergeQueueId, parseMergeQueueName, providerId } from './protocol/merge-queue.ts';
 import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
@@ -38,6 +39,7 @@ import { programVersion } from './runtime/version.ts';
 import { Database } from './store/database.ts';
 import { type EmbeddedServer, openEmbeddedServer } from './store/embedded/index.ts';
 import { failureKind, isRefusedLogin } from './store/failures.ts';
+import { readMergeQueueFigures } from './store/merge-queue-figures.ts';
 import { migrate } from './store/migrator.ts';
 import { isWritablePrimary } from './store/orchestrator-reads.ts';
 import { readTokens } from './store/tokens.ts';
@@ -215,7 +217,13 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     ...settings.mergeQueue,
     decideWithinMs: settings.lineWaitMs,
     pendingMax: settings.pendingMax,
-    onEvents: (id) => mergeQueueMoved(id),
+    onEvents: (id, events, nowMs) => {
+      metrics.mergeQueues.countEvents(
+        providerId(id),
+        events.map((event) => countedEvent(event, nowMs)),
+      );
+      mergeQueueMoved(id);
+    },
   });
   const mergeQueues = new MergeQueueCoordinator({
     db,
@@ -296,12 +304,14 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   metrics.register({
     waitingClients: () => room.size,
     waitingTakers: () => takers.size,
+    waitingBuilds: () => builds.size,
     pendingOperations: () => decisions.pending + takeDesk.pending + mergeQueueDesk.pending,
     isLeader: () => elector.status().role !== 'follower',
     leaderEpoch: () => elector.status().epoch ?? 0,
     notificationsWork: () => listener.works,
     connections: () => db.usage(),
   });
+  metrics.mergeQueues.readWith(() => readMergeQueueFigures(db, { limit: 1000, timeoutMs: 1000 }));
   const http = buildHttpServer({
     coordinator,
     mergeQueues,
@@ -319,6 +329,10 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     },
     observe: (route, method, status, seconds) => metrics.observeRequest(route, method, status, seconds),
     observeBatched: (op, status, count) => metrics.countBatched(op, status, count),
+    observeMergeQueues: {
+      inProgress: (method, change) => metrics.mergeQueues.inProgress(method, change),
+      refused: (code) => metrics.mergeQueues.countRefusal(code),
+    },
   });
   const door = new Door({ http, settings, rooms: [room, takers, builds], health });
   const register = new ReplicaRegister({

@@ -48,6 +48,16 @@ export function eventOf(event: MergeQueueEvent, actor: string | undefined): Stor
   }
 }
 
+/** What metrics count of the event. `nowMs`: the database's time of the decision that made it. */
+export function countedEvent(event: MergeQueueEvent, nowMs: number) {
+  return {
+    type: eventOf(event, undefined).type,
+    ...(event.type === 'acquired' ? { waitedMs: event.waitedMs } : {}),
+    ...(event.type === 'ended' || event.type === 'broken' ? { heldMs: Math.max(0, nowMs - event.acquiredAtMs) } : {}),
+    ...(event.type === 'ended' ? { mergedBatchSize: event.mergedBatchSize } : {}),
+  };
+}
+
 const ends = {
   success: { state: 'released', reason: 'released' },
   failure: { state: 'released', reason: 'released' },

@@ -25,8 +25,8 @@ export interface MergeQueueDeskOptions {
   readonly decideWithinMs: number;
   /** Calls that may wait here at once; more are `overloaded`. */
   readonly pendingMax: number;
-  /** What was written, after its commit. */
-  readonly onEvents: (id: MergeQueueId, events: readonly MergeQueueEvent[]) => void;
+  /** What was written, after its commit. `nowMs`: the database's time of the decision. */
+  readonly onEvents: (id: MergeQueueId, events: readonly MergeQueueEvent[], nowMs: number) => void;
 }
 
 export interface Decided {
@@ -196,6 +196,7 @@ export class MergeQueueDesk {
       onEvents(
         id,
         events.map(({ event }) => event),
+        stored.nowMs,
       );
     return saved;
   }

@@ -1,9 +1,11 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { MergeQueueMetrics } from './merge-queue-metrics.ts';
 
-/** Read when a scrape comes, from this process's memory: a scrape never asks the database. */
+/** Read when a scrape comes, from this process's memory: only how merge queues stand is asked of the database. */
 export interface Gauges {
   readonly waitingClients: () => number;
   readonly waitingTakers: () => number;
+  readonly waitingBuilds: () => number;
   readonly pendingOperations: () => number;
   readonly isLeader: () => boolean;
   readonly leaderEpoch: () => number;
@@ -29,10 +31,13 @@ export class Metrics {
   readonly #chores: Histogram<'chore' | 'result'>;
   readonly #swept: Counter<'chore' | 'count'>;
   readonly #terms: Counter<'change'>;
+  /** Those of /merge-queue. */
+  readonly mergeQueues: MergeQueueMetrics;
 
   constructor() {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_' });
+    this.mergeQueues = new MergeQueueMetrics(this.#registry);
     this.#requests = new Histogram({
       name: 'signalbox_http_request_seconds',
       help: 'Time from the arrival of a request to its answer, waits included.',
@@ -93,12 +98,14 @@ export class Metrics {
 
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
-  text(): Promise<string> {
+  async text(): Promise<string> {
+    await this.mergeQueues.refresh();
     return this.#registry.metrics();
   }
 
   observeRequest(route: string, method: string, status: number, seconds: number): void {
     this.#requests.observe({ route, method, status: String(status) }, seconds);
+    this.mergeQueues.observeRequest(route, method, status, seconds);
   }
 
   countBatched(op: string, status: number, count: number): void {
@@ -154,6 +161,7 @@ export class Metrics {
       });
     gauge('signalbox_waiting_clients', 'Requests that wait for a grant on this replica.', gauges.waitingClients);
     gauge('signalbox_waiting_takers', 'Workers that wait for a run on this replica.', gauges.waitingTakers);
+    gauge('signalbox_waiting_builds', 'Builds that wait for a merge queue on this replica.', gauges.waitingBuilds);
     gauge('signalbox_pending_operations', 'Operations that wait to be sent to the database.', gauges.pendingOperations);
     gauge('signalbox_is_leader', '1 = this replica leads.', () => Number(gauges.isLeader()));
     gauge('signalbox_leader_epoch', 'Epoch of the term this replica leads, 0 = it does not.', gauges.leaderEpoch);

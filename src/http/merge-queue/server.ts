@@ -73,10 +73,11 @@ export function mergeQueueServer(app: HttpApp, options: MergeQueueServerOptions)
       wire.setNotFoundHandler(() => undefined);
       wire.addHook('onRequest', (request, reply, ended) => {
         observer?.inProgress(request.method, 1);
-        reply.raw.once('close', () => {
-          observer?.inProgress(request.method, -1);
-          if (request.problemCode !== undefined) observer?.refused(request.problemCode);
-        });
+        reply.raw.once('close', () => observer?.inProgress(request.method, -1));
+        ended();
+      });
+      wire.addHook('onResponse', (request, _reply, ended) => {
+        if (request.problemCode !== undefined) observer?.refused(request.problemCode);
         ended();
       });
       mergeQueueWire(wire, { mergeQueues, longPolls });
