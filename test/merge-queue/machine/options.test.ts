@@ -221,6 +221,15 @@ describe('hold_ttl_ms (W1)', () => {
     expect([queue.release('3', 'success'), queue.acquire('1')]).toEqual(['completed', 'completed']);
   });
 
+  it('a poll of the holder under its token counts past the deadline while nobody has noticed, and is lost after', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    queue.pass(150_000);
+    expect(queue.ask('3', { fencingToken: 1 })).toMatchObject({ grant: { fencingToken: 1, ttlRemainingMs: 60_000 } });
+    queue.pass(60_000);
+    queue.tick();
+    expect(queue.acquire('3', { fencingToken: 1 })).toBe('pending');
+  });
+
   it('a release after it was noticed is refused', () => {
     const queue = heldByThree({ hold_ttl_ms: 60_000 });
     queue.pass(60_000);
@@ -248,6 +257,7 @@ describe('request_id (W2)', () => {
       grant: { fencingToken: 1, acquiredAtMs: queue.nowMs - 10_000, ttlRemainingMs: 60_000 },
     });
     expect(queue.last?.events).toEqual([]);
+    expect(queue.state.grant?.lastSeenAtMs).toBe(queue.nowMs);
   });
 
   it('another request id, or none, is refused as in the original', () => {
@@ -352,6 +362,47 @@ describe('cancelled (W11)', () => {
     queue.release('1', 'cancelled');
     expect([queue.show().acquired, queue.last?.events.map(({ type }) => type)]).toEqual([null, ['ended', 'opened']]);
   });
+});
+
+describe('what is told of a build', () => {
+  it('how long it waited counts from when it registered, and among equals the first registered is before the others', () => {
+    const queue = new MachineUnderTest({ expected_count: 3 });
+    queue.acquire('first', { priority: 2 });
+    queue.pass(1000);
+    queue.acquire('second', { priority: 2 });
+    queue.pass(1000);
+    expect(queue.ask('first')).toMatchObject({ wait: { position: 1 } });
+    expect(queue.ask('second')).toMatchObject({ wait: { position: 2 } });
+    queue.acquire('low', { priority: 1 });
+    queue.acquire('first');
+    expect(queue.events.at(-1)).toMatchObject({ type: 'acquired', headSha: 'first', waitedMs: 2000 });
+  });
+
+  it('the batch that a success merged is the build itself and those of lower priority', () => {
+    const queue = new MachineUnderTest({ expected_count: 4 });
+    for (const [sha, priority] of Object.entries({ low: 1, lower: 2, equal: 3, winner: 3 }))
+      queue.acquire(sha, { priority });
+    queue.acquire('low', { priority: 9 });
+    queue.release('winner', 'success');
+    expect(queue.events.at(-1)).toMatchObject({ type: 'ended', outcome: 'success', mergedBatchSize: 2 });
+  });
+});
+
+describe('builds that nobody asks for while the queue is open or held', () => {
+  for (const [ttlMs, keptMs] of [
+    [200_000, 3_600_000],
+    [600_000, 6_000_000],
+  ] as const)
+    it(`of a ttl of ${ttlMs} ms are forgotten by the reaper after ${keptMs} ms of silence`, () => {
+      const queue = new MachineUnderTest({ ttl_ms: ttlMs });
+      queue.acquire('1');
+      queue.pass(keptMs);
+      queue.tick();
+      expect([queue.known, queue.dueAtMs]).toEqual([['1'], queue.nowMs + 1]);
+      queue.pass(1);
+      queue.tick();
+      expect([queue.known, queue.dueAtMs]).toEqual([[], null]);
+    });
 });
 
 describe('the most that may be registered', () => {

@@ -35,7 +35,7 @@ describe('rules of handing on, in random schedules', () => {
               if (settings.success_completes === 'all' || priority < end.priority) toTell.set(headSha, nowMs);
         }
       },
-      { numRuns: 1500 },
+      { numRuns: 1200 },
     );
     expect(told).toBeGreaterThan(300);
     expect(toldLate).toBeGreaterThan(10);
@@ -122,7 +122,7 @@ describe('rules of handing on, in random schedules', () => {
         inherited++;
       }
     });
-    expect(inherited).toBeGreaterThan(100);
+    expect(inherited).toBeGreaterThan(50);
   });
 
   it('a build is evicted only if it was silent for longer than the ttl, and never a holder or the one that calls', () => {

@@ -164,7 +164,7 @@ export function play({ settings, moves }: Schedule): Played {
 }
 
 /** Plays random schedules and puts each to the rule. */
-export function forAllSchedules(rule: (played: Played) => void, { numRuns = 500 } = {}): void {
+export function forAllSchedules(rule: (played: Played) => void, { numRuns = 300 } = {}): void {
   fc.assert(
     fc.property(schedules, (schedule) => {
       rule(play(schedule));
