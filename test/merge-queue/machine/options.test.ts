@@ -195,7 +195,7 @@ describe('hold_ttl_ms (W1)', () => {
     for (const passMs of [40_000, 59_999, 70_000]) {
       queue.pass(passMs);
       expect(queue.renew('3', 1)).toBe('acquired');
-      expect(queue.state.grant?.expiresAtMs).toBe(queue.nowMs + 60_000);
+      expect(queue.state.grant).toMatchObject({ expiresAtMs: queue.nowMs + 60_000, lastSeenAtMs: queue.nowMs });
     }
     queue.pass(60_000);
     queue.tick();
@@ -205,6 +205,14 @@ describe('hold_ttl_ms (W1)', () => {
   it('a shorter one asked for later does not bring the deadline forward', () => {
     const queue = heldByThree({ hold_ttl_ms: 60_000 });
     expect(queue.ask('3', { fencingToken: 1, holdTtlMs: 1000 })).toMatchObject({ grant: { ttlRemainingMs: 60_000 } });
+  });
+
+  it('a longer one asked for later counts at once and in the renewals after it', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    expect(queue.ask('3', { fencingToken: 1, holdTtlMs: 90_000 })).toMatchObject({ grant: { ttlRemainingMs: 90_000 } });
+    queue.pass(50_000);
+    queue.renew('3', 1);
+    expect(queue.state.grant?.expiresAtMs).toBe(queue.nowMs + 90_000);
   });
 
   it('a refused poll of the holder does not renew', () => {
