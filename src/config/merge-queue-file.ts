@@ -116,6 +116,12 @@ function parseMergeQueueFile(
     line: lineAt(pos[0]),
     text: `is no YAML: ${message.replace(/: ".*/s, '')}`,
   }));
+  visit(document, {
+    Pair: (_, { key, value }) => {
+      const offset = [key, value].find(isNode)?.range?.[0] ?? 0;
+      if (!isScalar(key)) problems.push({ line: lineAt(offset), text: 'a key must be one word' });
+    },
+  });
   if (problems.length > 0) return { queues: [], problems };
   visit(document, {
     Scalar: (_, { value, range }) => {

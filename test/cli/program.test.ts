@@ -40,6 +40,7 @@ describe('arguments', () => {
     expect(output).toMatch(/\n\s+migrate /);
     expect(output).toMatch(/\n\s+dead-letters /);
     expect(output).toMatch(/\n\s+blocked /);
+    expect(output).toMatch(/\n\s+merge-queue /);
   });
 
   it('--version prints the version and exits 0', async () => {

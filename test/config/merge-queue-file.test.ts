@@ -250,6 +250,13 @@ repositories: []
     expect((await problemsOf('repositories: *nowhere'))[0]).toContain('nowhere');
   });
 
+  it('with keys that are no words, and with aliases without end', async () => {
+    expect(await problemsOf('repositories: []\n? [a]\n: b\n')).toEqual(['line 2: a key must be one word']);
+    const tenfold = (name: string, of: string) => `${name}: &${name} [${Array(10).fill(`*${of}`).join(', ')}]\n`;
+    const bomb = `a: &a [x]\n${tenfold('b', 'a')}${tenfold('c', 'b')}${tenfold('d', 'c')}${tenfold('e', 'd')}`;
+    expect((await problemsOf(bomb))[0]).toContain('Excessive alias count');
+  });
+
   it('with the path', () => {
     const missing = join(folder, 'nothing.yaml');
     expect(() => readMergeQueueFile(missing, { environment: {}, defaults })).toThrow(
