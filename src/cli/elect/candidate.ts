@@ -23,10 +23,10 @@ import { TermSignals } from './term-signals.ts';
 interface Candidacy {
   readonly code: number;
   /**
-   * `over`: nothing more to do, whatever was asked for. `handed_over`: the place is another's now. `failed`: there was
-   * none, or the term was lost.
+   * `over`: nothing more to do, whatever was asked for. `handed_over`: the place is another's now. `lost`: so was the term,
+   * before it was over. `failed`: there was none.
    */
-  readonly kind: 'over' | 'handed_over' | 'failed';
+  readonly kind: 'over' | 'handed_over' | 'lost' | 'failed';
 }
 
 interface Voice {
@@ -65,7 +65,7 @@ export async function standForElection(
     const end = await standOnce(election, flags, words, environment, signals, voice);
     const isHopeless = end.code === runExitCode.noService && !contact.wasEver;
     if (end.kind === 'over' || flags.once === true || isHopeless) return end.code;
-    failures = end.kind === 'failed' ? failures + 1 : 0;
+    failures = { handed_over: 0, lost: 1, failed: failures + 1 }[end.kind];
     await new Pause().wait(backoffMs(failures, { firstMs: 200, maxMs: 5000 }), signals.signal);
     if (signals.signal.aborted) return runExitCode.cancelled;
     say('standing for election again');
@@ -135,6 +135,6 @@ async function standOnce(
     warn,
   });
   if (isAborted(signals.signal)) return { kind: 'over', code };
-  if (code === runExitCode.leaseLost) return { kind: 'failed', code };
+  if (code === runExitCode.leaseLost) return { kind: 'lost', code };
   return { kind: signals.isHandedOver ? 'handed_over' : 'over', code };
 }
