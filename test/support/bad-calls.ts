@@ -238,10 +238,7 @@ export function badCalls(token: () => number) {
         ttl_ms: fc.oneof(badNumber, fc.constantFrom(0, null, 604_800_001)),
         expected_count: fc.oneof(badNumber, fc.constantFrom(null, 10_001)),
         delay_count: fc.oneof(badNumber, fc.constantFrom(null, 10_001)),
-        hold_ttl_ms: fc.oneof(
-          badNumber.filter((value) => value !== null),
-          fc.constantFrom(0, 2_592_000_001),
-        ),
+        hold_ttl_ms: fc.oneof(badNumber, fc.constantFrom(0, 2_592_000_001)),
         success_completes: fc.oneof(badText(20), fc.constant('ALL')),
         require_token: fc.oneof(fc.integer(), fc.string(), fc.constant(null)),
         refused_acquire_updates: fc.oneof(fc.integer(), fc.string(), fc.constant(null)),

@@ -157,7 +157,7 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
   ];
   const path = route.path
     .replace('{queue}', encodeURIComponent(queue))
-    .replace('{owner}/{repo}/{base_ref}', `${queue}/main`)
+    .replace('{owner}/{repo}/{base_ref}', queue.includes('/') ? `${queue}/main` : `acme/${queue}/main`)
     .replace('{claim_id}', 'c')
     .replace('{holder}', 'h');
   const posted = bodies.find(([end]) => route.path.endsWith(`/${end}`))?.[1];
