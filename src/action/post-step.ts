@@ -13,7 +13,7 @@ export async function postStep(step: Step): Promise<void> {
   const { inputs, folder, service, runner } = step;
   const record = folder.readRecord();
   if (record === undefined || record.phase === 'completed' || record.phase === 'ended') return;
-  const limit = timeLimit(postWithinMs, step.cancelled);
+  const limit = timeLimit(Math.min(inputs.timeoutMs, postWithinMs), step.cancelled);
   // Of a job that never learnt whether it got the lease nobody else can give it back, a success (continue-on-error) or not.
   const isOver = inputs.jobStatus !== 'success' || record.phase === 'asking';
   const isToRelease = inputs.postRelease === 'always' || (inputs.postRelease === 'auto' && isOver);
