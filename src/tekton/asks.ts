@@ -117,7 +117,6 @@ export class Asks {
       tracked.askAtMs = nowMs + jittered(1000, 0.3);
       return;
     }
-    if (tracked.place.kind !== 'refused') telling.refused(tracked, error.message);
     tracked.place = { kind: 'refused', problem: `${error.code}: ${error.message}` };
     tracked.askAtMs = nowMs + jittered(Math.max(refusedPauseMs, error.retryAfterMs ?? 0), 0.2);
   }

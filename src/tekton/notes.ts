@@ -53,7 +53,8 @@ function wantedNotes(tracked: TrackedRun): Notes | undefined {
         [told.waitingFor]: place.waitingFor,
       };
     case 'none':
-      return life === 'going' ? lostNotes(tracked) : undefined;
+      if (life === 'going') return lostNotes(tracked);
+      return tracked.problem === undefined ? undefined : { ...noPlaceInLine, ...decided('refused', tracked.problem) };
     case 'settled':
       return undefined;
     default:

@@ -62,6 +62,7 @@ export class Steps {
 
   /** false: to be tried again, after a pause. */
   async #do(tracked: TrackedRun, step: Exclude<Step, { kind: 'nothing' }>, signal: AbortSignal): Promise<boolean> {
+    const { telling } = this.#options;
     switch (step.kind) {
       case 'reread':
         return this.#reread(tracked, signal);
@@ -76,8 +77,10 @@ export class Steps {
       case 'cancel_run':
         return (await this.#patch(tracked, cancelPatch(tracked), signal)) === 'done';
       case 'tell': {
+        const problem = step.notes[told.decision] === 'refused' ? step.notes[told.lastError] : undefined;
         const isTold = (await this.#patch(tracked, tellPatch(tracked, step.notes), signal)) === 'done';
         if (isTold) tracked.toldAtMs = this.#options.clock.monotonicMs();
+        if (isTold && typeof problem === 'string') telling.refused(tracked, problem);
         if (isTold && tracked.place.kind === 'ended') tracked.place = { ...tracked.place, isTold: true };
         return isTold;
       }

@@ -78,7 +78,9 @@ export class TrackedRun {
   see(run: PipelineRun, rules: DemandRules): void {
     if (isOlder(run.resourceVersion, this.run.resourceVersion)) return;
     this.run = run;
+    const before = JSON.stringify(this.demand);
     this.#readDemand(rules);
+    if (this.place.kind === 'refused' && JSON.stringify(this.demand) !== before) this.askAtMs = 0;
     // Nothing was asked for in the old queue: the new one it is.
     if (this.place.kind === 'none' || this.place.kind === 'refused') {
       const queue = this.life === 'going' ? run.annotations[told.claimedQueue] : undefined;
