@@ -55,7 +55,8 @@ const verbs = [
 
 const unknown = () => Promise.resolve(undefined);
 const notFound = () => Promise.reject(new SignalboxError('merge_queue_not_found'));
-const noMergeQueues: MergeQueues = {
+/** No merge queue is known. */
+export const noMergeQueues: MergeQueues = {
   acquire: unknown,
   release: unknown,
   renew: unknown,

@@ -8,8 +8,9 @@ import {
 } from '../../protocol/merge-queue.ts';
 import { BadBody, type FailedField, NumberText, kindOf } from './body.ts';
 
-/** Far above any ref or sha; the original has no bound, and an index of PostgreSQL has one. */
-const textLengthMax = 1000;
+/** Far above any ref or sha, in UTF-8; the original has no bound, and an index of PostgreSQL has one. */
+const textBytesMax = 1000;
+/** In characters. */
 const requestIdLengthMax = 200;
 export const waitMsMax = 60_000;
 const int64Min = -(2n ** 63n);
@@ -41,8 +42,8 @@ function fieldReader(request: string, fields: ReadonlyMap<string, unknown>) {
   const wrongType = (name: string, value: unknown, wanted: string) =>
     new BadBody(422, `json: cannot unmarshal ${kindOf(value)} into field ${name} of type ${wanted}`);
 
-  const checkText = (field: string, value: string, lengthMax: number): boolean => {
-    if (value.length > lengthMax) fail(field, 'max', String(lengthMax));
+  const checkText = (field: string, value: string, length: number, lengthMax: number): boolean => {
+    if (length > lengthMax) fail(field, 'max', String(lengthMax));
     else if (!isStorable(value)) fail(field, 'storable');
     else return true;
     return false;
@@ -58,7 +59,7 @@ function fieldReader(request: string, fields: ReadonlyMap<string, unknown>) {
       const value = fields.get(name) ?? '';
       if (typeof value !== 'string') throw wrongType(name, value, 'string');
       if (value === '') fail(field, 'required');
-      else checkText(field, value, textLengthMax);
+      else checkText(field, value, Buffer.byteLength(value), textBytesMax);
       return value;
     },
     /** 1 or more; 0 counts as missing. */
@@ -77,7 +78,7 @@ function fieldReader(request: string, fields: ReadonlyMap<string, unknown>) {
       if (value === undefined) return null;
       if (typeof value !== 'string') fail(field, 'string');
       else if (value === '') fail(field, 'min', '1');
-      else if (checkText(field, value, requestIdLengthMax)) return value;
+      else if (checkText(field, value, value.length, requestIdLengthMax)) return value;
       return null;
     },
     /** A field of ours; null = not given. */
@@ -104,11 +105,11 @@ function readFencingToken(read: FieldReader): number | null {
 }
 
 /** Which build, as acquire and release both say it. */
-function readBuild(read: FieldReader, refField: string, id: MergeQueueId) {
+function readBuild(read: FieldReader, id: MergeQueueId) {
   const headSha = read.text('head_sha', 'HeadSHA');
-  const headRef = read.text('head_ref', refField);
-  if (headRef !== '' && headRef.length <= textLengthMax && isStorable(headRef) && !isHeadRef(headRef, id))
-    read.fail(refField, 'ghTempBranchRef');
+  const headRef = read.text('head_ref', 'HeadRef');
+  if (headRef !== '' && Buffer.byteLength(headRef) <= textBytesMax && isStorable(headRef) && !isHeadRef(headRef, id))
+    read.fail('HeadRef', 'ghTempBranchRef');
   return { headSha, headRef, priority: read.priority() };
 }
 
@@ -116,7 +117,7 @@ function readBuild(read: FieldReader, refField: string, id: MergeQueueId) {
 export function readAcquire(fields: Fields, id: MergeQueueId): MergeAcquire {
   const read = fieldReader('acquireRequest', fields);
   const call: MergeAcquire = {
-    ...readBuild(read, 'HeadRef', id),
+    ...readBuild(read, id),
     requestId: read.ownText('request_id', 'RequestID'),
     fencingToken: readFencingToken(read),
     waitMs: read.ownInteger('wait_ms', 'WaitMS', [0, waitMsMax]) ?? 0,
@@ -129,7 +130,7 @@ export function readAcquire(fields: Fields, id: MergeQueueId): MergeAcquire {
 /** Throws BadBody. */
 export function readRelease(fields: Fields, id: MergeQueueId): MergeRelease {
   const read = fieldReader('releaseRequest', fields);
-  const build = readBuild(read, 'HeadRef', id);
+  const build = readBuild(read, id);
   const status = read.text('status', 'Status');
   const outcome = reportedOutcomes.find((known) => known === status);
   // The value is the one of the original, which knows no `cancelled`.
