@@ -49,9 +49,10 @@ function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer 
   const { state, settings, nowMs } = change;
   const { headRef, priority } = call;
   if (!isSameAttempt(call, grant)) {
+    if (call.fencingToken !== null) return refused('token_mismatch');
     if (settings.refused_acquire_updates && !isDecided(state, settings))
       change.state = { ...state, grant: { ...grant, headRef, priority } };
-    return call.fencingToken === null ? refused('status_mismatch', statusOf(grant)) : refused('token_mismatch');
+    return refused('status_mismatch', statusOf(grant));
   }
   if (grant.outcome !== null) return overAnswer(grant, statusOf(grant));
   const asked: Grant = { ...grant, headRef, priority, holdTtlMs: call.holdTtlMs ?? grant.holdTtlMs };
