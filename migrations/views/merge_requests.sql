@@ -9,11 +9,12 @@ select
       when q.mode = 'open' and q.window_remaining_ms > 0 then 'stabilisation'
       when r.priority < q.highest_priority then 'higher_priority' else 'delay' end end as waiting_for,
   r.fencing_token, r.registered_at, r.last_seen_at, r.acquired_at, r.expires_at, r.ended_at,
-  floor(extract(epoch from coalesce(r.acquired_at, signalbox.clock()) - r.registered_at) * 1000)::bigint as waited_ms,
+  floor(extract(epoch from coalesce(r.acquired_at, now.at) - r.registered_at) * 1000)::bigint as waited_ms,
   greatest(0, q.delay_count - r.delays_counted) as delays_left
 from (
   select r.*, row_number() over (
     partition by r.queue, r.status = 'pending' order by r.priority desc, r.registered_at, r.head_sha) as position
   from signalbox.merge_requests r where r.status <> 'untold') r
 join signalbox_v1.merge_queues q on q.queue = r.queue
+cross join (select signalbox.clock() as at) now
 order by r.queue, r.status = 'pending', r.position;

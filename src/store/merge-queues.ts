@@ -203,7 +203,7 @@ export async function readMergeGrantEnd(
 /** Merge queues the reaper has to look at, the longest due first. */
 export async function readDueMergeQueues(db: Database, limit: number): Promise<readonly string[]> {
   const rows = await db.query<{ queue: string }>('sweep', {
-    sql: `select q.queue from signalbox.merge_queues q where q.due_at <= signalbox.clock() order by q.due_at limit $1`,
+    sql: `select q.queue from signalbox.merge_queues q where q.due_at <= (select signalbox.clock()) order by q.due_at limit $1`,
     parameters: [limit],
   });
   return rows.map(({ queue }) => queue);
