@@ -75,12 +75,13 @@ begin
   insert into signalbox.events (at, type, queue, claim_id, data)
     select v_now, x.event ->> 'type', p_queue, x.event ->> 'claim_id', x.event -> 'data'
     from jsonb_array_elements(p_change -> 'events') with ordinality as x(event, n) order by x.n;
+  -- When it was decided, as of the grants that follow: with the time of the write two would seem to be held at once.
   insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority, mode,
     labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, kind)
   select p_queue, x.claim_id, x.holder, x.state, x.reason, x.outcome, true,
     case when x.fencing_token is not null then 1 end, x.fencing_token, least(x.priority, 2147483647)::integer, 'wait',
     '{}', x.metadata, signalbox.at_ms(x.registered_at_ms), signalbox.at_ms(x.acquired_at_ms),
-    signalbox.at_ms(x.expires_at_ms), v_now, x.actor, 'merge_request'
+    signalbox.at_ms(x.expires_at_ms), signalbox.at_ms(p_decided_at_ms), x.actor, 'merge_request'
   from jsonb_to_recordset(p_change -> 'ended') as x(claim_id text, holder text, state text, reason text, outcome text,
     fencing_token bigint, priority bigint, metadata jsonb, registered_at_ms bigint, acquired_at_ms bigint,
     expires_at_ms bigint, actor text);
