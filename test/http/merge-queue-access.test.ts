@@ -68,6 +68,7 @@ describe('3.1 authentication', () => {
       const answer = await client.ask(method, path, { ...options, ...(method === 'POST' ? { body: '{' } : {}) });
       expect([answer.status, answer.text], path).toEqual([401, 'Unauthorized']);
       expect(answer.headers.get('www-authenticate')).toBe('basic realm=Restricted');
+      expect(answer.headers.get('allow')).toBeNull();
       expect(answer.headers.get('content-type')).toBe('text/plain; charset=utf-8');
     }
   });

@@ -54,12 +54,13 @@ export function answerUnreadableUrl(request: FastifyRequest, reply: FastifyReply
 export function mergeQueueServer(app: HttpApp, options: MergeQueueServerOptions): void {
   const { mergeQueues, gatekeeper, longPolls, settle, observeMergeQueues: observer } = options;
 
-  function refusedWithoutRoute(error: SignalboxError, request: FastifyRequest): SignalboxError {
+  function refusedWithoutRoute(error: SignalboxError, request: FastifyRequest, reply: FastifyReply): SignalboxError {
     if (error.code !== 'route_not_found' && error.code !== 'method_not_allowed') return error;
     try {
       identify(request, gatekeeper, { basicIsAccepted: true });
       return error;
     } catch (thrown) {
+      reply.removeHeader('allow');
       return toSignalboxError(thrown);
     }
   }
@@ -67,7 +68,7 @@ export function mergeQueueServer(app: HttpApp, options: MergeQueueServerOptions)
   void app.register(
     (wire, _options, done) => {
       wire.setErrorHandler((thrown, request, reply) =>
-        sendAsOriginal(request, reply, refusedWithoutRoute(settle(thrown, request, reply), request)),
+        sendAsOriginal(request, reply, refusedWithoutRoute(settle(thrown, request, reply), request, reply)),
       );
       // `admit` has refused these by then; without a handler of its own the root's error handler would answer.
       wire.setNotFoundHandler(() => undefined);
