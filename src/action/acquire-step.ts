@@ -30,6 +30,7 @@ export async function acquireStep(step: Step): Promise<void> {
       fencingToken: null,
       holdTtlMs: inputs.holdTtlMs,
       renewEveryMs: null,
+      reported: null,
     };
     const outcome = await acquire(record, { service: step.service, folder, limit, progress });
     tell(step, record, outcome, progress.waitedMs);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Inputs } from './inputs.ts';
+import type { Inputs, Outcome } from './inputs.ts';
 import type { MergeGroup } from './merge-group.ts';
 import type { Environment } from './runner.ts';
 
@@ -21,6 +21,8 @@ export interface LeaseRecord {
   readonly fencingToken: number | null;
   readonly holdTtlMs: number;
   readonly renewEveryMs: number | null;
+  /** What a release has begun to report; one that is tried again says the same, or the service would take it for another. */
+  readonly reported: Outcome | null;
 }
 
 /** What the keep-alive tells the steps. */

@@ -32,7 +32,9 @@ export async function settle(
   const report = record.phase === 'acquired' ? await stopKeeper(folder) : undefined;
   const held = await heldBy(record, options);
   // A job that was not told of its lease and succeeded all the same (continue-on-error) did none of the work.
-  const reported = record.phase === 'asking' && outcome === 'success' ? 'cancelled' : outcome;
+  const wanted = record.phase === 'asking' && outcome === 'success' ? 'cancelled' : outcome;
+  const reported = record.reported ?? wanted;
+  if (held.kind === 'held') folder.writeRecord({ ...record, reported });
   const settled: Settled =
     held.kind !== 'held'
       ? held

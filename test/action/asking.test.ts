@@ -88,6 +88,26 @@ describe('a build whose answer is lost', () => {
   });
 });
 
+describe('a release that is cut short', () => {
+  it('is made again by the post step, and says the same', async () => {
+    await using dropper = await AnswerDropper.before(service.replica.url);
+    const arrived = Promise.withResolvers<undefined>();
+    let releases = 0;
+    dropper.fate = (path) => {
+      if (!path.endsWith('/release') || releases++ > 0) return 'pass';
+      arrived.resolve(undefined);
+      return 'keep';
+    };
+    await using queue = await builds(dropper.url);
+    const build = queue.start();
+    build.finish(0);
+    await arrived.promise;
+    build.run.cancel();
+    expect(await build.run.ended).toBe('cancelled');
+    expect(build.run.log.text).toMatch(/The job ends \(cancelled\) with the lease: releasing it\nReleased: completed/);
+  });
+});
+
 describe('a build that waits', () => {
   it('leaves at once when it is cancelled, and holds nobody up', async () => {
     await using queue = await builds();
