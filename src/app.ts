@@ -11,6 +11,7 @@ import { ReplicaRegister } from './leadership/replica-register.ts';
 import { ChoreRunner } from './maintenance/chore.ts';
 import { historyChore } from './maintenance/history-pruner.ts';
 import { mergeQueueChores } from './maintenance/merge-queue-reaper.ts';
+import { patternChore } from './maintenance/pattern-chore.ts';
 import { reaperChores } from './maintenance/reaper.ts';
 import { applyConfiguredQueues } from './merge-queue/configured-queues.ts';
 import { countedEvent } from './merge-queue/chronicle.ts';
@@ -30,6 +31,7 @@ import { DecisionDesk } from './queues/decision-desk.ts';
 import { DueCalls } from './queues/due-calls.ts';
 import { FeedTail } from './queues/feed-tail.ts';
 import { News } from './queues/news.ts';
+import { Patterns } from './queues/patterns.ts';
 import { TakeDesk } from './queues/take-desk.ts';
 import { Watcher } from './queues/watcher.ts';
 import { backoffMs } from './runtime/backoff.ts';
@@ -206,6 +208,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     onError: report('takes'),
     onStoppedListening: (key) => watcher.stoppedListening(key),
   });
+  const patterns = new Patterns({ db, clock, news, onError: report('patterns') });
   const builds = new WaitingBuilds();
   const mergeQueueMoved = ({ name }: MergeQueueId) => {
     builds.wake(name);
@@ -255,6 +258,10 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
         const id = parseMergeQueueName(name);
         return id === undefined ? 0 : (await mergeQueueDesk.tick(id, term)).length;
       },
+    }),
+    patternChore({
+      leaseMs: settings.leaderLeaseMs,
+      finish: (term, termSignal) => patterns.finishAbandoned(term, termSignal),
     }),
     historyChore({
       db,
@@ -315,6 +322,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
   const http = buildHttpServer({
     coordinator,
     mergeQueues,
+    patterns,
     gatekeeper,
     health,
     metrics,

@@ -6,6 +6,7 @@ import type { Gatekeeper } from '../protocol/access.ts';
 import type { Coordinator, Health } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { MergeQueues } from '../protocol/merge-queue.ts';
+import type { QueuePatterns } from '../protocol/patterns.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { programVersion } from '../runtime/version.ts';
 import { RouteTable, admit } from './admission.ts';
@@ -34,6 +35,7 @@ import { eventRoutes } from './routes/events.ts';
 import { holderRoutes } from './routes/holders.ts';
 import { mergeQueueRoutes } from './routes/merge-queues.ts';
 import { orchestratorRoutes } from './routes/orchestrator.ts';
+import { queuePatternRoutes } from './routes/queue-patterns.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { runRoutes } from './routes/runs.ts';
 import { type MetricsText, serviceRoutes } from './routes/service.ts';
@@ -41,6 +43,7 @@ import { type MetricsText, serviceRoutes } from './routes/service.ts';
 export interface HttpServerOptions {
   readonly coordinator: Coordinator;
   readonly mergeQueues: MergeQueues;
+  readonly patterns: QueuePatterns;
   /** Says who calls. Not optional: a server that forgot it would be open. */
   readonly gatekeeper: Gatekeeper;
   readonly health: Health;
@@ -195,6 +198,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   deadLetterRoutes(app, { coordinator: options.coordinator, limits });
   blockedQueueRoutes(app, options);
   queueRoutes(app, options);
+  queuePatternRoutes(app, options);
   mergeQueueRoutes(app, options);
   mergeQueueServer(app, { ...options, longPolls, settle });
   orchestratorRoutes(app, options);

@@ -11,6 +11,7 @@ export const errorCatalogue = {
   forbidden: { status: 403, title: 'The token does not allow this call' },
   route_not_found: { status: 404, title: 'No such route' },
   queue_not_found: { status: 404, title: 'No such queue' },
+  pattern_not_found: { status: 404, title: 'No such pattern' },
   merge_queue_not_found: { status: 404, title: 'No such merge queue' },
   claim_not_found: { status: 404, title: 'No such claim, or it ended longer ago than is remembered' },
   method_not_allowed: { status: 405, title: 'The route does not know this method' },

@@ -56,7 +56,17 @@ export const QueueSettings = z.strictObject({
   retry_delay_max_ms: DelayMs.meta({ description: 'The longest backoff.' }),
   on_failure: OnFailure.nullable(),
 });
-export const QueueSettingsChange = QueueSettings.partial();
+
+const settingNames = Object.keys(QueueSettings.shape) as [keyof typeof QueueSettings.shape];
+
+/** What PUT names becomes the queue's own; what `inherit` lists is not its own any more. */
+export const QueueSettingsChange = QueueSettings.partial().extend({
+  inherit: z
+    .array(z.enum(settingNames))
+    .max(100)
+    .optional()
+    .meta({ description: "Settings that become what the queue's pattern says, or else the default." }),
+});
 export type QueueSettingsChange = z.infer<typeof QueueSettingsChange>;
 
 const Instant = z.string().meta({ format: 'date-time' });
@@ -80,6 +90,9 @@ export const QueueSummary = z.object({
 export type QueueSummary = z.infer<typeof QueueSummary>;
 
 export const QueueDetail = QueueSummary.extend({
+  sources: z
+    .record(z.string(), z.string())
+    .meta({ description: 'Where each setting comes from: `local`, `pattern: repo/*`, or `default`.' }),
   holders: z
     .array(
       z.object({

@@ -16,6 +16,7 @@ import {
   readRunLine,
   type RunLineRow,
 } from '../store/queue-reads.ts';
+import { type QueueSettingRow, readQueueSettings } from '../store/queue-patterns.ts';
 import { refusal } from './answers.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { News } from './news.ts';
@@ -48,6 +49,9 @@ export class Queues {
    */
   async configure(queue: QueueName, change: QueueSettingsChange, options: ChangeOptions): Promise<QueueDetail> {
     const { db } = this.#options;
+    const both = change.inherit?.find((name) => name in change);
+    if (both !== undefined)
+      throw new SignalboxError('invalid_settings', { detail: `${both} is set and is to be inherited.` });
     const decisions = await this.#deciding(() => configureQueue(db, queue, change, options));
     this.#refuseUnless('configured', decisions);
     let moved = changesIn(decisions) - 1;
@@ -60,13 +64,15 @@ export class Queues {
     return reading(async () => {
       const row = await readQueue(db, queue);
       if (row === undefined) throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
-      const [holders, line, runLine] = await Promise.all([
+      const [sources, holders, line, runLine] = await Promise.all([
+        readQueueSettings(db, queue),
         readHolders(db, queue, holdersShown),
         readLine(db, queue, lineShown),
         readRunLine(db, queue, lineShown),
       ]);
       return {
         ...summary(row),
+        sources: Object.fromEntries(sources.map((source) => [source.setting, sourceText(source)])),
         holders: holders.map(holderView),
         line: line.map(lineView),
         run_line: runLine.map(runLineView),
@@ -154,6 +160,10 @@ function summary(row: QueueRow): QueueSummary {
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),
   };
+}
+
+function sourceText({ source, pattern }: QueueSettingRow): string {
+  return source === 'pattern' ? `pattern: ${pattern ?? ''}` : source;
 }
 
 function holderView(row: LeaseRow): QueueDetail['holders'][number] {

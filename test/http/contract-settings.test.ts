@@ -64,6 +64,7 @@ describe('PUT of a queue', () => {
       auto_created: 'boolean',
       created_at: 'instant',
       updated_at: 'instant',
+      sources: 'object',
       holders: 'array',
       line: 'array',
       run_line: 'array',

@@ -3,6 +3,7 @@ import type { Caller } from '../../src/protocol/access.ts';
 import type { CallContext, Coordinator, Health } from '../../src/protocol/coordinator.ts';
 import { SignalboxError } from '../../src/protocol/errors.ts';
 import type { MergeQueues } from '../../src/protocol/merge-queue.ts';
+import type { QueuePatterns } from '../../src/protocol/patterns.ts';
 import { type HttpLimits, defaultHttpLimits } from '../../src/http/limits.ts';
 import { type HttpServer, buildHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -68,6 +69,15 @@ export const noMergeQueues: MergeQueues = {
   configure: notFound,
   remove: notFound,
 };
+const noPattern = () => Promise.reject(new SignalboxError('pattern_not_found'));
+const noPatterns: QueuePatterns = {
+  get: noPattern,
+  list: () => Promise.resolve({ patterns: [], next_cursor: null }),
+  set: noPattern,
+  delete: noPattern,
+  appliedFile: noPattern,
+  recordApplied: noPattern,
+};
 
 /**
  * A server whose coordinator writes down each call and answers as told, with `{version: 1}` otherwise. For rules of the
@@ -104,6 +114,7 @@ export function recordingServer(
     },
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
     mergeQueues: options.mergeQueues ?? noMergeQueues,
+    patterns: noPatterns,
     gatekeeper: {
       identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '', ...options.caller }),
     },

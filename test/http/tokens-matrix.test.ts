@@ -48,6 +48,12 @@ const expected: Record<
   'DELETE /v1/queues/{queue}': { scope: 'admin', about: 'named' },
   'GET /v1/queues': { scope: 'read', about: 'listed' },
   'GET /v1/queues/{queue}/check': { scope: 'read', about: 'named' },
+  'GET /v1/queue-patterns': { scope: 'read', about: 'listed' },
+  'GET /v1/queue-patterns/{pattern}': { scope: 'read', about: 'named' },
+  'PUT /v1/queue-patterns/{pattern}': { scope: 'admin', about: 'named' },
+  'DELETE /v1/queue-patterns/{pattern}': { scope: 'admin', about: 'named' },
+  'GET /v1/applied-files/{label}': { scope: 'admin', about: 'all' },
+  'PUT /v1/applied-files/{label}': { scope: 'admin', about: 'all' },
   'GET /v1/merge-queues': { scope: 'read', about: 'listed' },
   'GET /v1/merge-queues/{owner}/{repo}/{base_ref}': { scope: 'read', about: 'merge_queue' },
   'PUT /v1/merge-queues/{owner}/{repo}/{base_ref}': { scope: 'admin', about: 'merge_queue' },
@@ -207,6 +213,7 @@ describe.each(Object.keys(expected))('%s', (name) => {
           expect(JSON.parse(answer.text), told).toMatchObject({ code: due === 401 ? 'unauthenticated' : 'forbidden' });
         const { rowCount } = await database.query(
           `select from signalbox.queues where queue = $1
+           union all select from signalbox.queue_patterns where pattern = $1 || '*'
            union all select from signalbox.merge_queues where queue = 'merge-queue/' || $1 || '/main'`,
           [queue],
         );

@@ -14,7 +14,7 @@ const documented = [
   'line',
   'merge_queues',
   'merge_requests',
-  'queues',
+  ...['queue_patterns', 'queue_settings', 'queues'],
   'recent_events',
   'runs',
 ];

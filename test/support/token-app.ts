@@ -158,10 +158,14 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
   const path = route.path
     .replace('{queue}', encodeURIComponent(queue))
     .replace('{owner}/{repo}/{base_ref}', queue.includes('/') ? `${queue}/main` : `acme/${queue}/main`)
+    .replace('{pattern}', encodeURIComponent(`${queue}*`))
+    .replace('{label}', 'queues.yaml')
     .replace('{claim_id}', 'c')
     .replace('{holder}', 'h');
   const posted = bodies.find(([end]) => route.path.endsWith(`/${end}`))?.[1];
+  const made = { queues: {}, patterns: [], merge_queues: [] };
   const settings = route.path.includes('{base_ref}') ? { ttl_ms: 1000 } : { concurrency_limit: 1 };
-  const body = route.method === 'PUT' ? settings : route.method === 'POST' ? posted : undefined;
+  const body =
+    route.method === 'PUT' ? (verb === '{label}' ? made : settings) : route.method === 'POST' ? posted : undefined;
   return { path: verb === 'check' ? `${path}?fencing_token=1` : path, ...(body === undefined ? {} : { body }) };
 }

@@ -92,11 +92,14 @@ begin
     grant usage on schema signalbox_v1 to signalbox_reader;
     grant select on signalbox_v1.queues, signalbox_v1.line, signalbox_v1.leases, signalbox_v1.leader,
       signalbox_v1.recent_events, signalbox_v1.ended_claims, signalbox_v1.runs, signalbox_v1.dead_letters,
-      signalbox_v1.blocked_queues, signalbox_v1.merge_queues, signalbox_v1.merge_requests to signalbox_reader;
+      signalbox_v1.blocked_queues, signalbox_v1.merge_queues, signalbox_v1.merge_requests,
+      signalbox_v1.queue_patterns, signalbox_v1.queue_settings to signalbox_reader;
     grant execute on function signalbox.clock(), signalbox.ms(double precision),
       signalbox.ms_until(timestamptz, timestamptz),
       signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean),
-      signalbox.failure_policy(integer, text) to signalbox_reader;
+      signalbox.failure_policy(integer, text),
+      signalbox.settings_of(signalbox.lines, signalbox.queues),
+      signalbox.own_settings(signalbox.lines, signalbox.queues) to signalbox_reader;
   end if;
 end $$;
 do $$

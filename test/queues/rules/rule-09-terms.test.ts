@@ -12,7 +12,8 @@ async function leaderCalls(db: TestDatabase): Promise<{ name: string; sql: strin
        select string_agg(case name when 'p_leader' then '$1' when 'p_epoch' then '$2'
                            when 'p_max' then '100' when 'p_after' then '''''' when 'p_after_queue' then ''''''
                            when 'p_after_claim' then '''''' when 'p_chore' then '''chore'''
-                           when 'p_after_at' then '''-infinity''' when 'p_more' then 'false'
+                           when 'p_after_at' then '''-infinity''' when 'p_more' then 'false' when 'p_queues' then 'array[''line'']'
+                           when 'p_change' then '''{}'''
                            else '1::' || format_type(type, null) end, ', ' order by place)
        from unnest(proargnames[:pronargs], proargtypes::oid[]) with ordinality a(name, type, place)
        where name not in ('p_counts', 'p_error'))

@@ -1,0 +1,77 @@
+import { backoffMs } from '../runtime/backoff.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { Pause } from '../runtime/pause.ts';
+import type { Database } from '../store/database.ts';
+import { advance, changesIn, type Decision, rowsPerCall, type Term } from '../store/decisions.ts';
+import { failureKind } from '../store/failures.ts';
+import { finishPattern, inheritSettings, type SpreadingPattern } from '../store/queue-patterns.ts';
+import type { News } from './news.ts';
+
+export interface SpreadOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly news: Pick<News, 'spread'>;
+  /** When to leave the rest to somebody else. */
+  readonly signal: AbortSignal;
+  /** The term in whose name it is done; undefined = in the name of who changed the pattern. */
+  readonly term?: Term | undefined;
+}
+
+/** What says how far a call came, and is news to nobody. */
+const aboutTheCall = new Set(['next', 'line_busy', 'inherited']);
+
+/**
+ * Gives all queues of a pattern what they inherit now, in pages by name, then those whose lines were busy, again until none
+ * is; then the change counts as done. Returns how many queues changed. What is left when the signal aborts, or when this
+ * process dies, the leader does: it is done from the start again, and queues that are as they should be are not written to.
+ */
+export async function spreadPattern(change: SpreadingPattern, options: SpreadOptions): Promise<number> {
+  const { db, clock, news, signal, term } = options;
+  let changed = 0;
+  const busy = new Set<string>();
+  const telling = async (call: () => Promise<readonly Decision[]>): Promise<readonly Decision[]> => {
+    const sentAtMs = clock.monotonicMs();
+    const decisions = await call();
+    const moves = decisions.filter(({ code }) => !aboutTheCall.has(code));
+    if (moves.length > 0) news.spread(moves, sentAtMs);
+    // One queue may have more free places than one call fills. Nobody else is kept from filling them meanwhile.
+    const last = moves.at(-1)?.queue;
+    if (last !== undefined && changesIn(moves) >= rowsPerCall) await telling(() => advance(db, [last]));
+    return decisions;
+  };
+  const page = async (which: Parameters<typeof inheritSettings>[1]) => {
+    const decisions = await telling(() => inheritSettings(db, which, { actor: change.actor, term }));
+    for (const { code, queue } of decisions) {
+      if (code === 'line_busy') busy.add(queue);
+      if (code === 'inherited') changed += 1;
+    }
+    return decisions.find(({ code }) => code === 'next')?.queue;
+  };
+
+  const prefix = change.pattern.slice(0, -1);
+  let after: string | undefined = '';
+  while (after !== undefined && !signal.aborted) {
+    try {
+      after = await page({ prefix, after });
+    } catch (error) {
+      // A row of a line was not to be had in time: the page changed nothing.
+      if (failureKind(error) !== 'contended') throw error;
+      await new Pause().wait(backoffMs(0, retry), signal);
+    }
+  }
+  for (let attempt = 0; busy.size > 0 && !signal.aborted; attempt++) {
+    await new Pause().wait(backoffMs(attempt, retry), signal);
+    const queues = [...busy].slice(0, rowsPerCall);
+    for (const queue of queues) busy.delete(queue);
+    try {
+      await page({ queues });
+    } catch (error) {
+      if (failureKind(error) !== 'contended') throw error;
+      for (const queue of queues) busy.add(queue);
+    }
+  }
+  if (!signal.aborted) await finishPattern(db, change, term);
+  return changed;
+}
+
+const retry = { firstMs: 10, maxMs: 200 };
