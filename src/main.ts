@@ -2,8 +2,8 @@
 import { runCommandLine } from './cli/program.ts';
 
 const code = await runCommandLine(process.argv, process.env);
-if (process.argv[2] === 'run' || process.argv[2] === 'status') {
-  // They have no database connection; and for `run` to touch the streams would make a pipe that a command shares non-blocking.
+if (['run', 'elect', 'status'].includes(process.argv[2] ?? '')) {
+  // They have no database connection; and for those that run a command to touch the streams would make a pipe that a command shares non-blocking.
   process.exitCode = code;
 } else {
   // What is left over (a connection that never answers) must not keep the process alive; what was printed must get out.

@@ -84,21 +84,3 @@ export async function withLease<T>(
     await scope.release(outcome);
   }
 }
-
-/** A led term: `term` only grows from leader to leader of this name. */
-export interface Leadership extends LeaseScope {
-  readonly term: number;
-  /** Steps down; disposing does the same. */
-  resign(): Promise<void>;
-}
-
-/**
- * Waits until this process is the leader named by `queue`, a queue of limit 1 (what a queue made on first use has). Lead
- * only until `signal` aborts, and give `term` with every write that must not come from a leader of the past.
- *
- *     await using leader = await campaign(client, { queue: 'leader/mailer' });
- */
-export async function campaign(client: SignalboxClient, options: AcquireLeaseOptions): Promise<Leadership> {
-  const scope = await openLease(client, options);
-  return { ...scope, term: scope.fencingToken, resign: () => scope.release() };
-}

@@ -1,6 +1,6 @@
 import type { CallContext, Coordinator } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
-import type { Event, EventsRequest } from '../protocol/events.ts';
+import type { Event, EventPage, EventsRequest } from '../protocol/events.ts';
 import { jittered } from '../runtime/backoff.ts';
 
 export const eventStreamMediaType = 'text/event-stream';
@@ -32,22 +32,19 @@ export interface EventStreamOptions {
  */
 export async function* eventStream(
   { coordinator, request, context, nowMs, authorise }: EventStreamOptions,
-  first: readonly Event[],
+  first: EventPage,
 ): AsyncGenerator<string> {
   yield `retry: ${Math.round(jittered(retryMs, 0.6))}\n\n`;
-  let after = request.after;
-  let events = first;
+  let page = first;
   while (!context.signal.aborted) {
-    for (const event of events) yield messageOf(event);
-    after = events.at(-1)?.id ?? after;
-    if (events.length === 0) yield ': still here\n\n';
+    for (const event of page.events) yield messageOf(event);
+    if (page.events.length === 0) yield ': still here\n\n';
     try {
       authorise();
-      const page = { ...request, after, waitMs: heartbeatMs };
-      ({ events } = await coordinator.readEvents(page, {
-        receivedAtMs: nowMs(),
-        signal: context.signal,
-      }));
+      page = await coordinator.readEvents(
+        { ...request, after: page.next_after, waitMs: heartbeatMs },
+        { receivedAtMs: nowMs(), signal: context.signal },
+      );
     } catch (error) {
       if (error instanceof SignalboxError) return;
       throw error;

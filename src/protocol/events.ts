@@ -55,11 +55,17 @@ export const Event = z.looseObject({
 });
 export type Event = z.infer<typeof Event>;
 
-export const EventPage = z.object({ events: z.array(Event) });
+/** In `after`: behind all that is there now. */
+export const newestEventId = 'newest';
+
+export const EventPage = z.object({
+  events: z.array(Event),
+  next_after: z.string().meta({ description: 'Goes into `after` to read on, also when the page is empty.' }),
+});
 export type EventPage = z.infer<typeof EventPage>;
 
 export interface EventsRequest {
-  /** The id of the last event seen; undefined = from the oldest kept. */
+  /** The id of the last event seen, or `newestEventId`; undefined = from the oldest kept. */
   readonly after: string | undefined;
   readonly queue: QueueName | undefined;
   /** '' = of all queues. */

@@ -1,9 +1,9 @@
 import type { CallContext } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
-import type { Event, EventPage, EventsRequest } from '../protocol/events.ts';
+import { type Event, type EventPage, type EventsRequest, newestEventId } from '../protocol/events.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
-import { type EventCursor, type EventRow, oldestEvent, readEvents } from '../store/events.ts';
+import { type EventCursor, type EventRow, newestEvent, oldestEvent, readEvents } from '../store/events.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { FeedTail } from './feed-tail.ts';
 
@@ -22,23 +22,43 @@ export async function readFeed(
   request: EventsRequest,
   context: CallContext,
 ): Promise<EventPage> {
-  const after = request.after === undefined ? oldestEvent : cursorOf(request.after);
+  const after = await problemsOf(() => startOf(db, request.after));
   const untilMs = context.receivedAtMs + request.waitMs;
   using seat = request.waitMs > 0 ? feedTail.enter(request) : undefined;
   for (;;) {
-    const rows = await readEvents(db, after, request).catch((error: unknown) => {
-      throw databaseProblem(error);
-    });
+    const rows = await problemsOf(() => readEvents(db, after, request));
     const leftMs = untilMs - clock.monotonicMs();
-    if (rows.length > 0 || seat === undefined || leftMs <= 0 || context.signal.aborted)
-      return { events: rows.map(eventOf) };
+    if (rows.length > 0 || seat === undefined || leftMs <= 0 || context.signal.aborted) return pageOf(rows, after);
     // Ends early when the client hangs up or the replica stops: then what there is, is the answer.
     await seat.wait({ timeoutMs: leftMs, signal: context.signal });
   }
 }
 
+async function problemsOf<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw databaseProblem(error);
+  }
+}
+
+/** Where a reader begins. */
+async function startOf(db: Database, after: string | undefined): Promise<EventCursor> {
+  if (after === undefined) return oldestEvent;
+  return after === newestEventId ? newestEvent(db) : cursorOf(after);
+}
+
+function idOf({ xid, id }: EventCursor): string {
+  return `${xid}.${id}`;
+}
+
+function pageOf(rows: readonly EventRow[], after: EventCursor): EventPage {
+  const events = rows.map(eventOf);
+  return { events, next_after: events.at(-1)?.id ?? idOf(after) };
+}
+
 function eventOf({ cursor_xid: xid, cursor_id: id, happened_at: at, type, queue, claim_id, data }: EventRow): Event {
-  return { ...data, id: `${xid}.${id}`, type, queue, claim_id, at } as Event;
+  return { ...data, id: idOf({ xid, id }), type, queue, claim_id, at } as Event;
 }
 
 function cursorOf(id: string): EventCursor {

@@ -147,4 +147,15 @@ describe('GET /v1/events', () => {
       expect(body).toMatchObject({ code: 'invalid_request' });
     },
   );
+
+  test('after=newest begins behind all that is there, and next_after goes on from an empty page', async () => {
+    await app.client.hold('newest', { claim_id: 'before' });
+    await follow('newest', 1);
+    const { body: empty } = await read({ queue: 'newest', after: 'newest' });
+    expect(empty.events).toEqual([]);
+    await app.client.acquire('newest', { claim_id: 'after' });
+    const { body } = await read({ queue: 'newest', after: empty.next_after, wait_ms: 5000 });
+    expect(body.events.map(({ type, claim_id }) => [type, claim_id])).toEqual([['claim.queued', 'after']]);
+    expect(body.next_after).toBe(body.events.at(-1)?.id);
+  });
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Gatekeeper, QueuePrefix } from '../../protocol/access.ts';
 import { WaitMs } from '../../protocol/claims.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
-import { EventPage } from '../../protocol/events.ts';
+import { EventPage, newestEventId } from '../../protocol/events.ts';
 import { QueueName } from '../../protocol/ids.ts';
 import { SignalboxError } from '../../protocol/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -19,7 +19,9 @@ const EventsQuery = z.strictObject({
     .min(1)
     .max(100)
     .optional()
-    .meta({ description: 'Id of the last event seen; absent = from the oldest kept.' }),
+    .meta({
+      description: 'Id of the last event seen, or newest = behind all that is there; absent = from the oldest kept.',
+    }),
   queue: QueueName.optional().meta({ description: 'Only events of this queue.' }),
   prefix: QueuePrefix.default('').meta({ description: 'Only events of queues whose name begins so.' }),
   limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Events on a page.' }),
@@ -56,7 +58,8 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
       const after = (wantsStream ? lastEventId(request.headers['last-event-id']) : undefined) ?? request.query.after;
       const prefix = visiblePrefix(request.caller, request.query.prefix);
       if (!wantsStream) {
-        if (prefix === undefined) return { events: [] };
+        // The caller sees none of these queues: where to read on makes no difference.
+        if (prefix === undefined) return { events: [], next_after: after ?? newestEventId };
         const context = openCall(request, reply, { waitMs, longPolls });
         return coordinator.readEvents({ after, queue, prefix, limit, waitMs }, context);
       }
@@ -65,7 +68,7 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
       // A stream is a wait without an end.
       const context = openCall(request, reply, { waitMs: Infinity, longPolls });
       const page = { after, queue, prefix, limit };
-      const { events } = await coordinator.readEvents({ ...page, waitMs: 0 }, context);
+      const first = await coordinator.readEvents({ ...page, waitMs: 0 }, context);
       const stream = eventStream(
         {
           coordinator,
@@ -74,7 +77,7 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
           nowMs: () => clock.monotonicMs(),
           authorise: () => void authorise(request, gatekeeper),
         },
-        events,
+        first,
       );
       return reply
         .header('content-type', eventStreamMediaType)
