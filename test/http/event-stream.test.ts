@@ -135,10 +135,12 @@ describe('GET /v1/events as server-sent events', () => {
     await tokenApp[Symbol.asyncDispose]();
 
     await using last = new StreamReader();
-    const stopping = await startTestApp(database);
+    const stopping = await startTestApp(database, { SHUTDOWN_GRACE_SECONDS: '60' });
     await last.open(`${stopping.url}/v1/events`);
     await until(() => last.events.length > 0, { what: 'it is told' });
-    await stopping[Symbol.asyncDispose]();
+    // It ends by itself: the replica would cut it after its grace of a minute.
+    const stopped = stopping[Symbol.asyncDispose]();
     await until(() => last.isOver, { what: 'it ended with its replica' });
+    await stopped;
   });
 });

@@ -82,6 +82,8 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
       return reply
         .header('content-type', eventStreamMediaType)
         .header('x-accel-buffering', 'no')
+        // Its connection ends with it: kept open, it would keep a stopping replica waiting.
+        .header('connection', 'close')
         .send(Readable.from(stream) as never);
     },
   );
