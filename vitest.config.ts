@@ -10,7 +10,17 @@ process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.c
 const everywhere = (directories: string[]) => directories.map((directory) => `test/${directory}/**/*.test.ts`);
 
 /** Tests that need a database, but not a particular server. */
-const databaseTests = ['store', 'queues', 'leadership', 'maintenance', 'notifier', 'http', 'scenario', 'support'];
+const databaseTests = [
+  'store',
+  'queues',
+  'merge-queue',
+  'leadership',
+  'maintenance',
+  'notifier',
+  'http',
+  'scenario',
+  'support',
+];
 
 /** Only through a pooler do these say something new. */
 const aboutPooler = 'test/scenario/pooled.test.ts';
@@ -24,6 +34,8 @@ const pooledTests = [
   ...globSync('test/queues/**/*.test.ts', { cwd: import.meta.dirname }).filter((file) =>
     /\.url\b|decision-desk/.test(readFileSync(join(import.meta.dirname, file), 'utf8')),
   ),
+  // All that merge queues ask of the database is in these.
+  'test/merge-queue/{rows-of-the-original,guarded-writes}.test.ts',
   aboutPooler,
 ];
 
@@ -36,6 +48,10 @@ const sameOnAnyServer = [
   'test/scenario/{wrappers-under-fault,balanced-topology,bad-input-changes-nothing}.test.ts',
   // When our processes notice, wake, stop and take over. The rules, terms and notifications they rest on run on both servers.
   'test/scenario/{leader-takeover,hang-up,wake-up,taker-wake-up,graceful-stop}.test.ts',
+  // A state machine without a database; a minute of schedules and half a minute of load, whose statements others make there too;
+  // when calls wake.
+  'test/merge-queue/{machine/**,long-polls.test.ts}',
+  'test/scenario/merge-queue-{random,load,replicas}.test.ts',
   // How our side of a connection ends when the other side is silent.
   'test/store/connections.test.ts',
 ];

@@ -135,7 +135,7 @@ test('whoever others beat each time is overloaded after a while, and nothing was
   let reads = 0;
   await using replica = openReplica(db, {
     settings,
-    decideWithinMs: 100,
+    decideWithinMs: 1000,
     intercept: async ({ sql }, run) => {
       const rows = await run();
       if (sql.includes('read_merge_queue')) await rival.poll(++reads + 1);
