@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { type Document, LineCounter, type Node, isMap, isNode, isScalar, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { type MergeQueueId, type MergeQueueSettings, mergeQueueId } from '../protocol/merge-queue.ts';
 import { SettingsError } from './settings.ts';
-import { substitute } from './substitution.ts';
+import { type Problem, readYaml, valueAt } from './yaml-file.ts';
 
 /** A merge queue of the file, with all its settings: what the file does not say is as the defaults are. */
 export interface ConfiguredMergeQueue {
@@ -15,11 +14,6 @@ export interface MergeQueueFileOptions {
   /** For `${VAR}`. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly defaults: MergeQueueSettings;
-}
-
-interface Problem {
-  readonly line: number;
-  readonly text: string;
 }
 
 const weekSeconds = 604_800;
@@ -106,37 +100,11 @@ function parseMergeQueueFile(
   content: string,
   { environment, defaults }: MergeQueueFileOptions,
 ): { readonly queues: readonly ConfiguredMergeQueue[]; readonly problems: readonly Problem[] } {
-  const { text: source, problemsIn } = substitute(content, environment);
-  const lines = new LineCounter();
-  // failsafe: every value stays the text it is written as. merge: `<<` as the original's reader has it.
-  const document = parseDocument(source, { schema: 'failsafe', merge: true, lineCounter: lines, prettyErrors: false });
-  const lineAt = (offset: number) => Math.max(1, lines.linePos(offset).line);
-  // What follows the colon of these messages is a piece of the file, and may be a secret.
-  const problems: Problem[] = document.errors.map(({ message, pos }) => ({
-    line: lineAt(pos[0]),
-    text: `is no YAML: ${message.replace(/: ".*/s, '')}`,
-  }));
-  visit(document, {
-    Pair: (_, { key, value }) => {
-      const offset = [key, value].find(isNode)?.range?.[0] ?? 0;
-      if (!isScalar(key)) problems.push({ line: lineAt(offset), text: 'a key must be one word' });
-    },
-  });
-  if (problems.length > 0) return { queues: [], problems };
-  visit(document, {
-    Scalar: (_, { value, range }) => {
-      for (const problem of problemsIn(String(value))) problems.push({ line: lineAt(range?.[0] ?? 0), text: problem });
-    },
-  });
-
-  let tree: unknown;
-  try {
-    tree = withoutEmpty(document.toJS({ maxAliasCount: 1000 }) ?? {});
-  } catch (error) {
-    return { queues: [], problems: [{ line: 1, text: error instanceof Error ? error.message : String(error) }] };
-  }
-  const lineOf = (path: readonly PropertyKey[]) => lineAt(offsetOf(document, path));
-  const isUnfilled = (value: unknown) => typeof value === 'string' && problemsIn(value).length > 0;
+  const read = readYaml(content, environment);
+  const { lineOf, isUnfilled } = read;
+  const problems = [...read.problems];
+  if (read.tree === undefined) return { queues: [], problems };
+  const tree = withoutEmpty(read.tree);
   const { data, error } = File.safeParse(tree);
   for (const issue of error?.issues ?? []) {
     if (issue.code === 'unrecognized_keys') {
@@ -205,31 +173,4 @@ function withoutEmpty(tree: unknown): unknown {
       .filter(([, value]) => value !== '')
       .map(([key, value]) => [key, withoutEmpty(value)]),
   );
-}
-
-function valueAt(tree: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>(
-    (value, part) =>
-      typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[part] : undefined,
-    tree,
-  );
-}
-
-/** Where the value of this path is written, its key if it has one; what is missing or merged in: what it would be in. */
-function offsetOf(document: Document, path: readonly PropertyKey[]): number {
-  for (let length = path.length; length > 0; length--) {
-    const parent: unknown = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
-    const last = path[length - 1];
-    if (isMap(parent)) {
-      const key: unknown = parent.items.find(({ key: name }) => isScalar(name) && name.value === last)?.key;
-      if (isNode(key)) return startOf(key);
-    }
-    const node: unknown = document.getIn(path.slice(0, length), true);
-    if (isNode(node)) return startOf(node);
-  }
-  return 0;
-}
-
-function startOf(node: Node): number {
-  return node.range?.[0] ?? 0;
 }
