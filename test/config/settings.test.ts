@@ -22,6 +22,24 @@ describe('settings of an empty environment', () => {
       leaderLeaseMs: 10_000,
       logLevel: 'info',
       autoCreateQueues: true,
+      mergeQueue: {
+        defaults: { stabilisation_ms: 30_000, ttl_ms: 200_000, expected_count: 4, delay_count: 0, hold_ttl_ms: null },
+        autoCreate: true,
+      },
+    });
+  });
+
+  it('of merge queues are what one that nobody configured is set to', () => {
+    const { mergeQueue } = readSettings({
+      MERGE_QUEUE_STABILISATION_MS: '0',
+      MERGE_QUEUE_TTL_MS: '1',
+      MERGE_QUEUE_EXPECTED_COUNT: '7',
+      MERGE_QUEUE_DELAY_COUNT: '2',
+      MERGE_QUEUE_AUTO_CREATE: 'false',
+    });
+    expect(mergeQueue).toMatchObject({
+      defaults: { stabilisation_ms: 0, ttl_ms: 1, expected_count: 7, delay_count: 2 },
+      autoCreate: false,
     });
   });
 
@@ -51,6 +69,12 @@ describe('a value that does not fit is refused by name', () => {
     ['DATABASE_URL', 'localhost:5432'],
     ['SIGNALBOX_PUBLIC_URL', 'not a url'],
     ['QUEUE_IDLE_SECONDS', '59'],
+    ['MERGE_QUEUE_STABILISATION_MS', '-1'],
+    ['MERGE_QUEUE_TTL_MS', '0'],
+    ['MERGE_QUEUE_TTL_MS', '604800001'],
+    ['MERGE_QUEUE_EXPECTED_COUNT', '10001'],
+    ['MERGE_QUEUE_DELAY_COUNT', '1.5'],
+    ['MERGE_QUEUE_AUTO_CREATE', 'yes'],
     ['HISTORY_RETENTION_DAYS', '6'],
     ['DATABASE_CONNECT_TIMEOUT_MS', '99'],
     ['DATABASE_STATEMENT_TIMEOUT_MS', '60001'],
