@@ -20,7 +20,7 @@ export const registeredMax = 1000;
  * nobody gets it on somebody else's call (section 4.1 of the specification of mq-lease-service).
  */
 export function acquire(change: Change, call: AcquireCall, nextToken: number): Answer {
-  settle(change, call.headSha);
+  settle(change, isUnknownHolder(change.state, call) ? undefined : call.headSha);
   const { state } = change;
   const holder = state.grant;
   if (holder !== null && holder.isKnown && holder.headSha === call.headSha) return askedByHolder(change, call, holder);
@@ -43,6 +43,11 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
 function isSameAttempt({ requestId, fencingToken }: AcquireCall, grant: Grant): boolean {
   if (fencingToken !== null) return fencingToken === grant.fencingToken;
   return requestId !== null && requestId === grant.requestId;
+}
+
+/** It has the name of the holder and does not show that it is the one that was granted: its asking keeps no lease alive. */
+function isUnknownHolder({ grant }: MergeQueueState, call: AcquireCall): boolean {
+  return grant?.outcome === null && grant.headSha === call.headSha && !isSameAttempt(call, grant);
 }
 
 function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer {
