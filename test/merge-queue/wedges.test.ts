@@ -92,6 +92,20 @@ describe.each([
     expect(await timeUntilIn(withLeader, newcomer)).toBe(holdTtlMs);
   });
 
+  it('W1: a holder that lost its answer and polls on without a request id does not keep itself alive', async () => {
+    await builds.poll(1);
+    await clock.pass(windowMs);
+    expect(await builds.polls(1)).toEqual(['acquired']);
+    const said = async () => {
+      const outcome = outcomeOf(await builds.poll(1));
+      return outcome === 'status_mismatch' ? 'lease_taken' : outcome;
+    };
+    // Then it is a newcomer.
+    expect(await timeUntilIn(withLeader, said)).toBe(holdTtlMs);
+    await clock.pass(windowMs);
+    expect(await builds.polls(1)).toEqual(['acquired']);
+  });
+
   it('W1: a holder that asked for a shorter deadline is gone sooner', async () => {
     await builds.poll(1, { holdTtlMs: 1000 });
     await clock.pass(windowMs);
