@@ -269,6 +269,24 @@ describe('calls of one merge queue that come together', () => {
     );
   });
 
+  test('64 polls through two replicas that write over one another are all answered, once each', async () => {
+    await withReplicas(2, { settings: { ...ofTwo, expected_count: 65 } }, async (replicas, db) => {
+      const builds = new Builds(replicas);
+      const numbers = Array.from({ length: 64 }, (_, index) => index + 1);
+      for (let round = 0; round < 3; round++) {
+        const answers = await Promise.all(numbers.map((build) => builds.poll(build)));
+        expect(new Set(answers.map(outcomeOf))).toEqual(new Set(['pending']));
+      }
+      const registered = await rowsOf(db, `select from signalbox.events where type = 'merge_request.registered'`);
+      expect(registered).toHaveLength(64);
+      expect(outcomeOf(await builds.poll(65))).toBe('acquired');
+      expect(stackOf(await builds.poll(65, { requestId: null, fencingToken: null }))).toBeNull();
+      await builds.release(65, 'success');
+      const told = await Promise.all(numbers.map((build) => builds.poll(build)));
+      expect(new Set(told.map(outcomeOf))).toEqual(new Set(['completed']));
+    });
+  });
+
   test('32 that wait are woken by a release and make a few reads and writes together', async () => {
     const gate = aGate();
     await withReplicas(
