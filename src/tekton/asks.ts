@@ -6,7 +6,7 @@ import { jittered } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { claimIdOf, holderOf } from './claim-name.ts';
 import { topPriority } from './demand.ts';
-import { byAge } from './pipeline-run.ts';
+import { dueAsks } from './due-asks.ts';
 import type { Telling } from './telling.ts';
 import type { TrackedRun } from './tracked-run.ts';
 
@@ -33,19 +33,18 @@ export class Asks {
     this.#options = options;
   }
 
-  /** The calls that are due, begun: each resolves when its answers have been taken in. Never rejects. */
-  begin(runs: Iterable<TrackedRun>, signal: AbortSignal): readonly Promise<void>[] {
-    const nowMs = this.#options.clock.monotonicMs();
-    const due = [...runs].filter((tracked) => isDue(tracked, nowMs));
-    // Going ones first, then in the order of their making: that is the order the service puts new ones in line.
-    due.sort((a, b) => Number(b.life === 'going') - Number(a.life === 'going') || byAge(a.run, b.run));
-    const calls: Promise<void>[] = [];
-    for (let first = 0; first < due.length; first += callMax) {
-      const group = due.slice(first, first + callMax);
-      for (const tracked of group) tracked.isBusy = true;
-      calls.push(this.#ask(group, signal));
-    }
-    return calls;
+  /** Asks about those that are due; undefined: none is. Resolves when all answers have been taken in. Never rejects. */
+  begin(runs: Iterable<TrackedRun>, signal: AbortSignal): Promise<void> | undefined {
+    const due = dueAsks(runs, this.#options.clock.monotonicMs());
+    if (due.length === 0) return undefined;
+    for (const tracked of due) tracked.isBusy = true;
+    return this.#askInOrder(due, signal);
+  }
+
+  /** One call after the other: the order of the calls is the order in line. */
+  async #askInOrder(due: readonly TrackedRun[], signal: AbortSignal): Promise<void> {
+    for (let first = 0; first < due.length; first += callMax)
+      await this.#ask(due.slice(first, first + callMax), signal);
   }
 
   async #ask(group: readonly TrackedRun[], signal: AbortSignal): Promise<void> {
@@ -128,15 +127,6 @@ export function endedBySomebody(state: string, reason: string, isGoing: boolean)
   if (state === 'cancelled' || state === 'broken' || reason === 'cancelled' || reason === 'broken')
     return `the claim was ${state === 'broken' || reason === 'broken' ? 'broken' : 'cancelled'} through the service`;
   return undefined;
-}
-
-function isDue(tracked: TrackedRun, nowMs: number): boolean {
-  const { place, life, demand, queue } = tracked;
-  if (tracked.isBusy || tracked.mustReread || tracked.isGone || life === 'finished' || queue === '') return false;
-  if (place.kind !== 'none' && place.kind !== 'waiting' && place.kind !== 'refused') return false;
-  // Moved to another queue: it leaves the old one first. A going run stays where it is counted.
-  if (life === 'pending' && demand?.queue !== queue) return false;
-  return tracked.askAtMs <= nowMs;
 }
 
 function acquireOf(tracked: TrackedRun): BatchOperation {

@@ -137,7 +137,8 @@ export class Gate implements Service {
     const { asks, renewals, steps } = this.#parts;
     for (const call of renewals.begin(this.roster, this.#calls.signal)) this.#inBackground(call);
     this.#takeSteps(steps);
-    for (const call of asks.begin(this.roster, this.#calls.signal)) this.#inBackground(call);
+    const asking = asks.begin(this.roster, this.#calls.signal);
+    if (asking !== undefined) this.#inBackground(asking);
   }
 
   #takeSteps(steps: Steps): void {

@@ -180,9 +180,9 @@ describe.concurrent('writes and watches that fail', () => {
 
   it('watches take bookmarks, so a quiet one goes on from where the cluster is', async () => {
     await using bench = await GateBench.start(replica.url);
-    await bench.gate();
+    await bench.gate({ namespaces: ['ci'] });
     await until(() => bench.api.count('watch') === 1, { what: 'a watch is open' });
-    for (let n = 0; n < 20; n++) bench.api.runs.create({ name: `other-${n}`, namespace: 'elsewhere' });
+    for (let n = 0; n < 20; n++) bench.run(`other-${n}`, { namespace: 'elsewhere' });
     await new Promise((resolve) => setTimeout(resolve, 300));
     bench.api.runs.compact();
     bench.api.dropWatches();

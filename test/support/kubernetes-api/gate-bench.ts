@@ -84,13 +84,16 @@ export class GateBench implements AsyncDisposable {
     return this.api.runs.get(name).metadata.annotations?.[`signalbox.dev/${annotation}`];
   }
 
-  async untilNoted(name: string, annotation: string, value: string, timeoutMs = 10_000): Promise<void> {
+  async untilNoted(name: string, annotation: string, value: string, timeoutMs = 20_000): Promise<void> {
     await until(() => this.note(name, annotation) === value, { what: `${name} has ${annotation} ${value}`, timeoutMs });
   }
 
   async untilGoing(...names: readonly string[]): Promise<void> {
     const wanted = [...names].sort().join();
-    await until(() => [...this.tekton.going].sort().join() === wanted, { what: `${wanted} go, and nothing else` });
+    await until(() => [...this.tekton.going].sort().join() === wanted, {
+      what: `${wanted} go, and nothing else`,
+      timeoutMs: 20_000,
+    });
   }
 
   async untilFinished(count: number, timeoutMs = 20_000): Promise<void> {
