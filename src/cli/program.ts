@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { programVersion } from '../runtime/version.ts';
+import { type ApplyFlags, describeApply } from './apply.ts';
 import { addBlockedCommands } from './blocked.ts';
 import { addDeadLetterCommands } from './dead-letters.ts';
 import { describeElect, electCommand, type ElectFlags } from './elect.ts';
@@ -53,6 +54,11 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   describeTekton(program.command('tekton')).action(async (flags: TektonFlags) => {
     result = await tektonCommand(flags, environment);
   });
+  describeApply(program.command('apply')).action(async (flags: ApplyFlags) => {
+    // Loaded only here: no other client command reads files.
+    const { applyCommand } = await import('./apply/command.ts');
+    result = await applyCommand(flags, environment);
+  });
   const done = (code: number) => {
     result = code;
   };
@@ -84,6 +90,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
  */
 function isClientCommand(name: string | undefined): boolean {
   return (
-    name !== undefined && ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'tekton'].includes(name)
+    name !== undefined &&
+    ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'tekton', 'apply'].includes(name)
   );
 }

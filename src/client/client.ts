@@ -10,11 +10,18 @@ import type {
 import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
 import type { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
+import type {
+  AppliedFile,
+  MadeByFile,
+  PatternSettings,
+  QueuePatternDetail,
+  QueuePatternPage,
+} from '../protocol/patterns.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
 import { type BatchResults, sendBatch } from './batch.ts';
 import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
-import { claimPath, holderPath, mergeQueuePath, queuePath, withQuery } from './paths.ts';
+import { claimPath, holderPath, mergeQueuePath, queuePath, queuePatternPath, withQuery } from './paths.ts';
 import type {
   AcquireRequest,
   BatchOperation,
@@ -274,6 +281,55 @@ export class SignalboxClient {
   async checkToken(queue: string, token: number, slot = 1, options?: CallOptions): Promise<TokenCheck> {
     const path = `${queuePath(queue)}/check?fencing_token=${token}&slot=${slot}`;
     return (await this.#calls.send({ method: 'GET', path }, options)) as TokenCheck;
+  }
+
+  /** One page of patterns by name; `next_cursor` goes into `cursor` for the next one. */
+  async listQueuePatterns(options: CallOptions & PageRequest = {}): Promise<QueuePatternPage> {
+    const { prefix, cursor, limit, ...callOptions } = options;
+    const path = withQuery('v1/queue-patterns', { prefix, cursor, limit });
+    return (await this.#calls.send({ method: 'GET', path }, callOptions)) as QueuePatternPage;
+  }
+
+  async getQueuePattern(pattern: string, options?: CallOptions): Promise<QueuePatternDetail> {
+    const path = queuePatternPath(pattern);
+    return (await this.#calls.send({ method: 'GET', path }, options)) as QueuePatternDetail;
+  }
+
+  /** Makes a pattern or replaces its settings. With `ifVersion` it is sent once only: a repeat would meet its own change. */
+  async configureQueuePattern(
+    pattern: string,
+    body: PatternSettings,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number } = {},
+  ): Promise<QueuePatternDetail> {
+    const call = { method: 'PUT', path: queuePatternPath(pattern), body, ...onlyAtVersion(ifVersion) } as const;
+    return (await this.#calls.send(call, options)) as QueuePatternDetail;
+  }
+
+  /** Deletes a pattern; its queues inherit what is left. Sent once: it is gone when it is asked again. */
+  async deleteQueuePattern(
+    pattern: string,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number } = {},
+  ): Promise<void> {
+    const path = queuePatternPath(pattern);
+    const call = { method: 'DELETE', path, ...onlyAtVersion(ifVersion), isIdempotent: false } as const;
+    await this.#calls.send(call, options);
+  }
+
+  /** What the last apply of a file made; of one never applied nothing, at version 0. */
+  async getAppliedFile(label: string, options?: CallOptions): Promise<AppliedFile> {
+    const path = `v1/applied-files/${encodeURIComponent(label)}`;
+    return (await this.#calls.send({ method: 'GET', path }, options)) as AppliedFile;
+  }
+
+  /** Remembers what an apply of a file made. Sent once only: a repeat would meet its own change. */
+  async recordAppliedFile(
+    label: string,
+    made: MadeByFile,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion: number },
+  ): Promise<AppliedFile> {
+    const path = `v1/applied-files/${encodeURIComponent(label)}`;
+    const call = { method: 'PUT', path, body: made, ...onlyAtVersion(ifVersion) } as const;
+    return (await this.#calls.send(call, options)) as AppliedFile;
   }
 
   /** One page of merge queues by name, with their builds; `prefix` begins with merge-queue/. */

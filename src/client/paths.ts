@@ -14,6 +14,10 @@ export function holderPath(holder: string): string {
   return `v1/holders/${encodeURIComponent(holder)}`;
 }
 
+export function queuePatternPath(pattern: string): string {
+  return `v1/queue-patterns/${encodeURIComponent(pattern)}`;
+}
+
 /** Below `v1/merge-queues`, or, with `wire`, in the interface of mq-lease-service. */
 export function mergeQueuePath({ owner, repo, base_ref }: MergeQueueKey, wire = false): string {
   return [wire ? 'merge-queue' : 'v1/merge-queues', ...[owner, repo, base_ref].map(encodeURIComponent)].join('/');
