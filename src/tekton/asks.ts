@@ -87,7 +87,8 @@ export class Asks {
       return;
     }
     if (tracked.place.kind !== 'waiting') telling.queued(tracked, claim);
-    tracked.place = { kind: 'waiting', position: claim.position, waitingFor: claim.waiting_for };
+    const { position, waiting_for: waitingFor, priority } = claim;
+    tracked.place = { kind: 'waiting', position, waitingFor, priority };
     const isNear = claim.position <= nearPositions || tracked.life === 'going';
     const paceMs = Math.min(isNear ? pollMs : pollMs * 4, claim.poll_after_ms * (isNear ? 1 : 4), askWithinMs);
     tracked.askAtMs = nowMs + jittered(paceMs, 0.2);
@@ -107,7 +108,6 @@ export class Asks {
         [tracked.place, tracked.askAtMs] = [{ kind: 'none' }, 0];
       } else {
         tracked.place = { kind: 'ended', why, isTold: false };
-        telling.claimEnded(tracked, why);
       }
       return;
     }

@@ -1,4 +1,5 @@
 import { told } from './annotations.ts';
+import { topPriority } from './demand.ts';
 import { missingNotes, type Notes } from './notes.ts';
 import { outcomeOf } from './pipeline-run.ts';
 import type { TrackedRun } from './tracked-run.ts';
@@ -85,9 +86,11 @@ function ofPending(tracked: TrackedRun, rules: StepRules): Step {
 }
 
 function ofGoing(tracked: TrackedRun, rules: StepRules): Step {
-  const { demand, lostReason, isAskedBack, run } = tracked;
+  const { demand, lostReason, isAskedBack, run, place } = tracked;
   const isCancelWanted = demand?.onLeaseLost === 'cancel' && (lostReason !== undefined || isAskedBack);
   if (isCancelWanted && run.asked === undefined) return { kind: 'cancel_run' };
+  // Started past the gate while it waited: it leaves its place in the line for one before all that wait.
+  if (place.kind === 'waiting' && place.priority < topPriority) return { kind: 'withdraw' };
   return tell(tracked, rules);
 }
 

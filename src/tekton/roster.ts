@@ -1,4 +1,4 @@
-import type { DemandRules } from './demand.ts';
+import { type DemandRules, topPriority } from './demand.ts';
 import { isMarkedByGate } from './notes.ts';
 import { lifeOf, type PipelineRun } from './pipeline-run.ts';
 import { asked, told } from './annotations.ts';
@@ -56,7 +56,8 @@ export class Roster implements Iterable<TrackedRun> {
     for (const { life, place, queue } of this) {
       if (life !== 'going') continue;
       const isUnconfirmed = place.kind === 'held' && place.window.endsAtMs <= nowMs;
-      if (place.kind === 'none' || isUnconfirmed) queues.set(queue, 'asking');
+      const isBehindOthers = place.kind === 'waiting' && place.priority < topPriority;
+      if (place.kind === 'none' || isUnconfirmed || isBehindOthers) queues.set(queue, 'asking');
       else if (place.kind === 'waiting' && !queues.has(queue)) queues.set(queue, 'in_line');
     }
     return (queue) => queues.get(queue) ?? 'none';

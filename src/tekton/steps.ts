@@ -78,10 +78,16 @@ export class Steps {
         return (await this.#patch(tracked, cancelPatch(tracked), signal)) === 'done';
       case 'tell': {
         const problem = step.notes[told.decision] === 'refused' ? step.notes[told.lastError] : undefined;
-        const isTold = (await this.#patch(tracked, tellPatch(tracked, step.notes), signal)) === 'done';
+        const result = await this.#patch(tracked, tellPatch(tracked, step.notes), signal);
+        const isTold = result === 'done';
+        // The last word on a run that is done: nothing rests on it.
+        if (typeof result === 'object' && tracked.life === 'finished') this.#options.roster.forget(tracked);
         if (isTold) tracked.toldAtMs = this.#options.clock.monotonicMs();
         if (isTold && typeof problem === 'string') telling.refused(tracked, problem);
-        if (isTold && tracked.place.kind === 'ended') tracked.place = { ...tracked.place, isTold: true };
+        if (isTold && tracked.place.kind === 'ended' && !tracked.place.isTold) {
+          telling.claimEnded(tracked, tracked.place.why);
+          tracked.place = { ...tracked.place, isTold: true };
+        }
         return isTold;
       }
       case 'forget':
@@ -197,7 +203,10 @@ export class Steps {
       // Ended already, or never there.
     }
     tracked.place = life === 'finished' ? { kind: 'settled' } : { kind: 'none' };
-    if (demand !== undefined && life === 'pending') [tracked.queue, tracked.askAtMs] = [demand.queue, 0];
+    // A claim id is used once: should it come back to this queue, it is with another one.
+    tracked.attempt += 1;
+    tracked.askAtMs = 0;
+    if (demand !== undefined && life === 'pending') tracked.queue = demand.queue;
     return true;
   }
 

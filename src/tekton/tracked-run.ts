@@ -9,7 +9,12 @@ import { type Life, lifeOf, type PipelineRun } from './pipeline-run.ts';
 export type Place =
   /** Its claim is to be asked for, or asked about. */
   | { readonly kind: 'none' }
-  | { readonly kind: 'waiting'; readonly position: number; readonly waitingFor: WaitingClaim['waiting_for'] }
+  | {
+      readonly kind: 'waiting';
+      readonly position: number;
+      readonly waitingFor: WaitingClaim['waiting_for'];
+      readonly priority: number;
+    }
   | { readonly kind: 'held'; readonly token: number; readonly window: LeaseWindow; readonly renewAtMs: number }
   /** The annotations or the service do not let it into the line. Asked again now and then. */
   | { readonly kind: 'refused'; readonly problem: string }
@@ -81,17 +86,33 @@ export class TrackedRun {
     const before = JSON.stringify(this.demand);
     this.#readDemand(rules);
     if (this.place.kind === 'refused' && JSON.stringify(this.demand) !== before) this.askAtMs = 0;
+    this.#followOtherGate();
     // Nothing was asked for in the old queue: the new one it is.
     if (this.place.kind === 'none' || this.place.kind === 'refused') {
       const queue = this.life === 'going' ? run.annotations[told.claimedQueue] : undefined;
       const wanted = queue ?? this.demand?.queue;
       if (wanted !== undefined && wanted !== this.queue) [this.queue, this.askAtMs] = [wanted, 0];
     }
-    // Whoever removes the decision asks for another try.
-    if (this.place.kind === 'ended' && this.place.isTold && run.annotations[told.decision] === undefined) {
+    if (this.place.kind === 'ended' && this.#isAskedAgain()) {
       this.attempt += 1;
       [this.place, this.askAtMs] = [{ kind: 'none' }, 0];
+      if (this.life === 'pending' && this.demand !== undefined) this.queue = this.demand.queue;
     }
+  }
+
+  /** A later wish is written on the run than the one known here: another gate has gone on, and this one goes with it. */
+  #followOtherGate(): void {
+    const attempt = attemptOf(this.run);
+    if (attempt <= this.attempt || this.place.kind === 'held' || this.place.kind === 'settled') return;
+    this.attempt = attempt;
+    [this.place, this.askAtMs] = [firstPlace(this.run), 0];
+  }
+
+  /** Whoever removes the decision, or names another queue, asks for another try. */
+  #isAskedAgain(): boolean {
+    const isRemoved =
+      this.place.kind === 'ended' && this.place.isTold && this.run.annotations[told.decision] === undefined;
+    return isRemoved || (this.life === 'pending' && this.demand !== undefined && this.demand.queue !== this.queue);
   }
 
   #readDemand(rules: DemandRules): void {
@@ -109,7 +130,7 @@ function firstPlace(run: PipelineRun): Place {
     return { kind: 'ended', why: run.annotations[told.lastError] ?? 'ended', isTold: true };
   if (life !== 'pending' && Number.isSafeInteger(token) && token > 0) return believed(token);
   // It may be in line still.
-  if (life === 'finished') return { kind: 'waiting', position: 0, waitingFor: 'behind_others' };
+  if (life === 'finished') return { kind: 'waiting', position: 0, waitingFor: 'behind_others', priority: 0 };
   return { kind: 'none' };
 }
 

@@ -126,6 +126,26 @@ describe.concurrent('what a gate finds when it starts', () => {
     expect(bench.tekton.peak()).toBe(1);
   });
 
+  it('M17: one that somebody starts by hand while it waits is counted before those that wait, and nothing loops', async () => {
+    await using bench = await GateBench.start(replica.url);
+    bench.runs('a', 'b', 'c');
+    await bench.gate();
+    await bench.untilNoted('c', 'position', '2');
+    bench.api.runs.patch('ci', 'c', { spec: { status: null } });
+    await bench.untilGoing('a', 'c');
+    await until(async () => (await replica.client.queue(bench.queue)).body.line[0]?.priority === 1_000_000, {
+      what: 'it is at the head of the line',
+    });
+    const before = bench.api.count('patch');
+    bench.tekton.finish('a');
+    await bench.untilNoted('c', 'decision', 'recovered');
+    await bench.untilNoted('b', 'position', '1');
+    expect(bench.tekton.going).toEqual(['c']);
+    expect(bench.api.count('patch') - before).toBeLessThan(8);
+    bench.tekton.finish('c');
+    await bench.untilGoing('b');
+  });
+
   it('P45, P21, P75: a run without our annotation is left alone; a malformed one is told why and holds nobody up', async () => {
     await using bench = await GateBench.start(replica.url);
     bench.api.runs.create({ name: 'other', specStatus: 'PipelineRunPending' });
@@ -195,6 +215,23 @@ describe.concurrent('what people do', () => {
     bench.api.runs.patch('ci', 'b', { metadata: { annotations: { 'signalbox.dev/queue': `${bench.queue}/b` } } });
     await bench.untilGoing('a', 'b');
     expect((await replica.client.queue(bench.queue)).body.waiting).toBe(0);
+  });
+
+  it('a run that goes from one queue to another and back is in line each time', async () => {
+    await using bench = await GateBench.start(replica.url);
+    const moved = (queue: string) =>
+      bench.api.runs.patch('ci', 'b', { metadata: { annotations: { 'signalbox.dev/queue': queue } } });
+    await replica.client.put(`${bench.queue}/b`, { paused: true });
+    bench.runs('a', 'b');
+    await Promise.all([bench.gate({ token: 'one' }), bench.gate({ token: 'two' })]);
+    await bench.untilNoted('b', 'waiting-for', 'no_free_slot');
+    moved(`${bench.queue}/b`);
+    await bench.untilNoted('b', 'waiting-for', 'paused');
+    moved(bench.queue);
+    await bench.untilNoted('b', 'waiting-for', 'no_free_slot');
+    bench.tekton.finish('a');
+    await bench.untilGoing('b');
+    expect(bench.api.reasonsOf('b')).not.toContain('ClaimEnded');
   });
 
   it('a place asked back through the service is told on the run, which keeps it until it is done', async () => {
