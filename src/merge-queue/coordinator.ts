@@ -11,6 +11,7 @@ import {
   type MergeQueues,
   type MergeRelease,
   type MergeRenew,
+  type MergeRequestView,
   type ProviderView,
   parseMergeQueueName,
 } from '../protocol/merge-queue.ts';
@@ -19,6 +20,8 @@ import type { Clock } from '../runtime/clock.ts';
 import { isAborted } from '../runtime/pause.ts';
 import type { Database } from '../store/database.ts';
 import {
+  type MergeQueueRow,
+  type MergeRequestRow,
   type StoredMergeQueue,
   configureMergeQueue,
   deleteMergeQueue,
@@ -32,6 +35,7 @@ import {
 import { answerOf, pollEveryMs } from './answers.ts';
 import type { Decided, MergeQueueDesk } from './desk.ts';
 import { mergeQueueDetail } from './details.ts';
+import { registeredMax } from './machine/acquire.ts';
 import { providerView } from './provider-view.ts';
 import { stateOf } from './stored-state.ts';
 import type { WaitingBuilds } from './waiting-builds.ts';
@@ -47,6 +51,15 @@ export interface MergeQueueCoordinatorOptions {
   readonly onNews: (id: MergeQueueId) => void;
 }
 
+/** The original's list knows no pages; it is read in some, so that other calls have their turn in between. */
+const providersPerRead = 100;
+
+/** Of the pending builds of each merge queue in a list the first: all of all of them could be a million. */
+const requestsInList = 100;
+
+/** A merge queue into which builds come faster than it can be cleared is not deleted. */
+const clearAttemptsMax = 20;
+
 /** The verbs of merge queues: each is one call put to the queue's state machine, and acquire may wait for a better answer. */
 export class MergeQueueCoordinator implements MergeQueues {
   readonly #options: MergeQueueCoordinatorOptions;
@@ -60,16 +73,30 @@ export class MergeQueueCoordinator implements MergeQueues {
     const { waitMs, ...asked } = call;
     using seat = waitMs > 0 ? room.enter(id.name) : undefined;
     for (;;) {
-      const decided = await desk.submit(id, { verb: 'acquire', ...asked });
+      const decided = await desk.submit(id, { verb: 'acquire', ...asked }, { signal: context.signal });
       if (decided === undefined) return undefined;
       const waitForMs = context.receivedAtMs + waitMs - clock.monotonicMs();
       const lookAgainMs = lookAgainAfterMs(decided);
       if (seat === undefined || lookAgainMs === undefined || waitForMs <= 0 || context.signal.aborted || room.isClosed)
-        return answerOf(decided, context.receivedAtMs);
+        return await this.#explained(id, asked, answerOf(decided, context.receivedAtMs));
       await seat.wait({ timeoutMs: Math.min(waitForMs, lookAgainMs), signal: context.signal });
       // A client that has gone asks no more: a lease given to it now would wait for its deadline.
       if (isAborted(context.signal)) return answerOf(decided, context.receivedAtMs);
     }
+  }
+
+  /** Who shows the token of a lease that is over is told how it ended. */
+  async #explained(
+    id: MergeQueueId,
+    { headSha, headRef, priority, fencingToken }: Omit<MergeAcquire, 'waitMs'>,
+    answer: MergeAnswer,
+  ): Promise<MergeAnswer> {
+    if (answer.kind !== 'refused' || answer.refusal !== 'token_mismatch' || fencingToken === null) return answer;
+    const end = await this.#endOf(id, headSha, fencingToken);
+    if (end === undefined) return answer;
+    return end.outcome === 'success'
+      ? overAnswer({ headSha, headRef, priority, status: 'completed' })
+      : { ...answer, refusal: 'lease_lost', reason: end.outcome ?? end.reason };
   }
 
   async release(id: MergeQueueId, call: MergeRelease, context: CallContext): Promise<MergeAnswer | undefined> {
@@ -84,16 +111,7 @@ export class MergeQueueCoordinator implements MergeQueues {
     if (end.outcome !== call.outcome)
       return { ...answer, refusal: 'ended_otherwise', reason: end.outcome ?? end.reason };
     const { headSha, headRef, priority, outcome } = call;
-    const status = outcome === 'success' ? 'completed' : outcome;
-    return {
-      kind: 'request',
-      request: { headSha, headRef, priority, status },
-      stackedPullRequests: null,
-      grant: null,
-      wait: null,
-      waitedMs: 0,
-      pollAfterMs: null,
-    };
+    return overAnswer({ headSha, headRef, priority, status: outcome === 'success' ? 'completed' : outcome });
   }
 
   async renew(id: MergeQueueId, call: MergeRenew, context: CallContext): Promise<MergeAnswer | undefined> {
@@ -119,17 +137,23 @@ export class MergeQueueCoordinator implements MergeQueues {
 
   async list(prefix: string): Promise<readonly ProviderView[]> {
     const { db } = this.#options;
-    const stored = await problemsOf(() => readStoredMergeQueues(db, prefix));
-    return stored.flatMap(({ name, queue }) => {
-      const id = parseMergeQueueName(name);
-      return id === undefined ? [] : [this.#view(id, queue)];
-    });
+    const views: ProviderView[] = [];
+    let after = '';
+    for (;;) {
+      const page = await problemsOf(() => readStoredMergeQueues(db, { prefix, after, limit: providersPerRead }));
+      for (const { name, queue } of page) {
+        const id = parseMergeQueueName(name);
+        if (id !== undefined) views.push(this.#view(id, queue));
+        after = name;
+      }
+      if (page.length < providersPerRead) return views;
+    }
   }
 
   async detail(id: MergeQueueId): Promise<MergeQueueDetail> {
     const { db } = this.#options;
     const [row, requests] = await problemsOf(() =>
-      Promise.all([readMergeQueueRow(db, id.name), readMergeRequests(db, [id.name])]),
+      Promise.all([readMergeQueueRow(db, id.name), readMergeRequests(db, [id.name], registeredMax)]),
     );
     if (row === undefined) throw new SignalboxError('merge_queue_not_found');
     return this.#detailOf(row, requests);
@@ -140,14 +164,9 @@ export class MergeQueueCoordinator implements MergeQueues {
     return problemsOf(async () => {
       const rows = await readMergeQueues(db, { prefix, after: cursor, limit: limit + 1 });
       const shown = rows.slice(0, limit);
-      const requests =
-        shown.length === 0
-          ? []
-          : await readMergeRequests(
-              db,
-              shown.map(({ queue }) => queue),
-            );
-      const merge_queues = shown.map((row) => this.#detailOf(row, requests));
+      const names = shown.map(({ queue }) => queue);
+      const requests = Map.groupBy(await readMergeRequests(db, names, requestsInList), ({ queue }) => queue);
+      const merge_queues = shown.map((row) => this.#detailOf(row, requests.get(row.queue) ?? []));
       return { merge_queues, next_cursor: rows.length > limit ? (shown.at(-1)?.queue ?? null) : null };
     });
   }
@@ -172,10 +191,14 @@ export class MergeQueueCoordinator implements MergeQueues {
     const detail = await this.detail(id);
     if (options.ifVersion !== undefined && options.ifVersion !== detail.version)
       throw new SignalboxError('version_mismatch', { extra: { version: detail.version } });
-    // So that what its builds were is in the history.
-    if (options.force) await desk.submit(id, { verb: 'clear' }, { actor: options.actor });
-    const outcome = await problemsOf(() => deleteMergeQueue(db, id.name, options));
-    if (outcome !== 'deleted') throw new SignalboxError(outcome);
+    for (let attempt = 0; ; attempt++) {
+      // So that what its builds were is in the history; one that registers in between is cleared too.
+      if (options.force) await desk.submit(id, { verb: 'clear' }, { actor: options.actor });
+      const outcome = await problemsOf(() => deleteMergeQueue(db, id.name, options));
+      if (outcome === 'deleted') break;
+      if (outcome !== 'merge_queue_in_use' || !options.force || attempt >= clearAttemptsMax)
+        throw new SignalboxError(outcome);
+    }
     onNews(id);
   }
 
@@ -185,13 +208,27 @@ export class MergeQueueCoordinator implements MergeQueues {
     return providerView(id, stateOf(stored), settings);
   }
 
-  #detailOf(...[row, requests]: Parameters<typeof mergeQueueDetail>): MergeQueueDetail {
-    return mergeQueueDetail(row, requests);
+  /** What nobody configured is set as the defaults are now, whatever was so at its last write. */
+  #detailOf(row: MergeQueueRow, requests: readonly MergeRequestRow[]): MergeQueueDetail {
+    const detail = mergeQueueDetail(row, requests);
+    return row.auto_created ? { ...detail, ...this.#options.defaults } : detail;
   }
 
   #endOf(id: MergeQueueId, headSha: string, fencingToken: number) {
     return problemsOf(() => readMergeGrantEnd(this.#options.db, id.name, headSha, fencingToken));
   }
+}
+
+function overAnswer(request: MergeRequestView): MergeAnswer {
+  return {
+    kind: 'request',
+    request,
+    stackedPullRequests: null,
+    grant: null,
+    wait: null,
+    waitedMs: 0,
+    pollAfterMs: null,
+  };
 }
 
 /** After how long a waiting call is put again without any news; undefined: its answer is final. */

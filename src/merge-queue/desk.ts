@@ -4,7 +4,7 @@ import type { MergeQueueId, MergeQueueSettings } from '../protocol/merge-queue.t
 import { databaseProblem } from '../queues/database-problem.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { Database } from '../store/database.ts';
+import type { Database, Lane } from '../store/database.ts';
 import type { Term } from '../store/decisions.ts';
 import { type StoredMergeQueue, readMergeQueue, saveMergeQueue } from '../store/merge-queues.ts';
 import { endOf, eventOf } from './chronicle.ts';
@@ -39,7 +39,8 @@ export interface Decided {
 
 interface Submitted {
   readonly call: Call;
-  readonly actor: string | undefined;
+  readonly actor?: string | undefined;
+  readonly signal?: AbortSignal;
   readonly giveUpAtMs: number;
   readonly resolve: (decided: Decided) => void;
   readonly reject: (error: unknown) => void;
@@ -83,7 +84,7 @@ export class MergeQueueDesk {
   async submit(
     id: MergeQueueId,
     call: Call,
-    options: { actor?: string | undefined } = {},
+    options: { readonly actor?: string | undefined; readonly signal?: AbortSignal } = {},
   ): Promise<Decided | undefined> {
     const { clock, pendingMax, decideWithinMs } = this.#options;
     if (this.#pending >= pendingMax)
@@ -92,7 +93,7 @@ export class MergeQueueDesk {
     try {
       return await new Promise<Decided>((resolve, reject) => {
         const giveUpAtMs = clock.monotonicMs() + decideWithinMs;
-        const submitted: Submitted = { call, actor: options.actor, giveUpAtMs, resolve, reject };
+        const submitted: Submitted = { call, ...options, giveUpAtMs, resolve, reject };
         const others = this.#submitted.get(id.name);
         if (others === undefined) {
           this.#submitted.set(id.name, [submitted]);
@@ -115,7 +116,9 @@ export class MergeQueueDesk {
     const settings = this.#settingsOf(stored.queue);
     const folded = fold(stored, settings, [{ call: { verb: 'tick' }, actor: undefined }]);
     // Somebody else has written meanwhile: then it is looked at again in the next round.
-    return (await this.#save(id, stored, settings, folded, term)) ? folded.events.map(({ event }) => event) : [];
+    return (await this.#save(id, stored, settings, folded, { lane: 'sweep', term }))
+      ? folded.events.map(({ event }) => event)
+      : [];
   }
 
   async #work(id: MergeQueueId): Promise<void> {
@@ -139,11 +142,14 @@ export class MergeQueueDesk {
     let open = round;
     for (let attempt = 0; open.length > 0; attempt++) {
       const sentAtMs = clock.monotonicMs();
-      const stored = await readMergeQueue(db, id.name);
+      const lane = laneOf(open);
+      const stored = await readMergeQueue(db, id.name, lane);
+      open = withoutHungUp(open);
+      if (open.length === 0) return;
       if (stored.queue === null && !autoCreate) throw new UnknownMergeQueue();
       const settings = this.#settingsOf(stored.queue);
       const folded = fold(stored, settings, open);
-      if (await this.#save(id, stored, settings, folded)) {
+      if (await this.#save(id, stored, settings, folded, { lane })) {
         open.forEach(({ resolve, reject }, index) => {
           const answer = folded.answers[index];
           if (answer === undefined) reject(new Error('a call of a merge queue was not answered'));
@@ -175,7 +181,7 @@ export class MergeQueueDesk {
     stored: StoredMergeQueue,
     settings: MergeQueueSettings,
     folded: Folded,
-    term?: Term,
+    { lane, term }: { readonly lane: Lane; readonly term?: Term },
   ): Promise<boolean> {
     const { db, onEvents } = this.#options;
     const { state, events, newestToken } = folded;
@@ -190,7 +196,7 @@ export class MergeQueueDesk {
         events: events.map(({ event, actor }) => eventOf(event, actor)),
         ended: events.flatMap(({ event, actor }) => endOf(event, actor) ?? []),
       },
-      { version: stored.queue?.version ?? 0, decidedAtMs: stored.nowMs, term },
+      { version: stored.queue?.version ?? 0, decidedAtMs: stored.nowMs, lane, term },
     );
     if (saved && events.length > 0)
       onEvents(
@@ -200,6 +206,18 @@ export class MergeQueueDesk {
       );
     return saved;
   }
+}
+
+/** Renewals wait for no connection behind calls that may be held up: a late one costs a lease. */
+function laneOf(calls: readonly Submitted[]): Lane {
+  return calls.every(({ call }) => call.verb === 'renew') ? 'renew' : 'contended';
+}
+
+/** A client that has gone is given nothing: its lease would wait for its deadline. One that is told that we stop is there. */
+function withoutHungUp(calls: readonly Submitted[]): readonly Submitted[] {
+  const hasHungUp = ({ signal }: Submitted) => signal?.aborted === true && !(signal.reason instanceof SignalboxError);
+  for (const { reject, signal } of calls.filter(hasHungUp)) reject(signal?.reason);
+  return calls.filter((submitted) => !hasHungUp(submitted));
 }
 
 function fold(

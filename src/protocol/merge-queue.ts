@@ -24,7 +24,7 @@ export const mergeQueuePrefix = 'merge-queue/';
  * part of dots only, which no URL can name.
  */
 export function mergeQueueId(owner: string, repo: string, baseRef: string): MergeQueueId | undefined {
-  if (owner === '' || repo === '' || baseRef === '' || owner.includes('/') || repo.includes('/')) return undefined;
+  if (owner === '' || repo === '' || baseRef === '' || /[/:]/.test(owner) || /[/:]/.test(repo)) return undefined;
   if ([owner, repo, baseRef].some((part) => /^\.+$/.test(part))) return undefined;
   const name = QueueName.safeParse(`${mergeQueuePrefix}${owner}/${repo}/${baseRef}`);
   return name.success ? { owner, repo, baseRef, name: name.data } : undefined;
@@ -239,6 +239,9 @@ export const MergeQueueDetail = z.object({
   }),
   window_remaining_ms: z.int().nullable(),
   held_ms: z.int().nullable().meta({ description: 'How long its holder has the lease, or had it.' }),
+  pending: z
+    .int()
+    .meta({ description: 'Builds that wait; in a list of merge queues only the first 100 of them are shown.' }),
   requests: z.array(MergeRequestDetail).meta({ description: 'The holder first, then those that wait, in order.' }),
   version: z.int(),
   auto_created: z.boolean(),

@@ -95,7 +95,7 @@ function storedMergeQueue({
   return { nowMs: Number(nowMs), nextToken: Number(nextToken), queue, requests };
 }
 
-export async function readMergeQueue(db: Database, queue: string, lane: Lane = 'contended'): Promise<StoredMergeQueue> {
+export async function readMergeQueue(db: Database, queue: string, lane: Lane): Promise<StoredMergeQueue> {
   const [row] = await db.query<MergeQueueDocument>(lane, {
     sql: 'select * from signalbox_v1.read_merge_queue($1)',
     parameters: [queue],
@@ -104,15 +104,15 @@ export async function readMergeQueue(db: Database, queue: string, lane: Lane = '
   return storedMergeQueue(row);
 }
 
-/** All merge queues whose names begin with `prefix`, by name, at most 10,000. */
+/** Merge queues by name, behind `after`, whose names begin with `prefix`. */
 export async function readStoredMergeQueues(
   db: Database,
-  prefix: string,
+  { prefix, after, limit }: { readonly prefix: string; readonly after: string; readonly limit: number },
 ): Promise<readonly { readonly name: string; readonly queue: StoredMergeQueue }[]> {
   const rows = await db.query<MergeQueueDocument & { name: string }>('read', {
     sql: `select q.queue as name, r.* from signalbox.merge_queues q, signalbox_v1.read_merge_queue(q.queue) r
-          where starts_with(q.queue, $1) order by q.queue limit 10000`,
-    parameters: [prefix],
+          where starts_with(q.queue, $1) and q.queue > $2 order by q.queue limit $3`,
+    parameters: [prefix, after, limit],
   });
   return rows.map((row) => ({ name: row.name, queue: storedMergeQueue(row) }));
 }
@@ -122,6 +122,7 @@ export interface SaveOptions {
   readonly version: number;
   /** `nowMs` of what it was made on. */
   readonly decidedAtMs: number;
+  readonly lane: Lane;
   /** The write is one of the leader's: throws SB001 ('deposed') if the term is over. */
   readonly term?: Term | undefined;
 }
@@ -131,9 +132,9 @@ export async function saveMergeQueue(
   db: Database,
   queue: string,
   change: MergeQueueChange,
-  { version, decidedAtMs, term }: SaveOptions,
+  { version, decidedAtMs, lane, term }: SaveOptions,
 ): Promise<boolean> {
-  const [row] = await db.query<{ saved: boolean }>(term === undefined ? 'contended' : 'sweep', {
+  const [row] = await db.query<{ saved: boolean }>(lane, {
     sql: 'select signalbox_v1.save_merge_queue($1, $2, $3, $4, $5, $6) as saved',
     parameters: [queue, version, decidedAtMs, JSON.stringify(change), term?.replicaId ?? null, term?.epoch ?? null],
   });
@@ -257,14 +258,20 @@ export async function readMergeQueueRow(db: Database, queue: string): Promise<Me
   return row;
 }
 
-/** The builds of these merge queues: of each the holder first, then those that wait, in order. */
-export function readMergeRequests(db: Database, queues: readonly string[]): Promise<readonly MergeRequestRow[]> {
+/** The builds of these merge queues: of each the holder first, then those that wait, in order, at most `pendingMax` of them. */
+export async function readMergeRequests(
+  db: Database,
+  queues: readonly string[],
+  pendingMax: number,
+): Promise<readonly MergeRequestRow[]> {
+  if (queues.length === 0) return [];
   return db.query<MergeRequestRow>(
     'read',
     compiler
       .selectFrom('signalbox_v1.merge_requests')
       .selectAll()
-      .where('queue', 'in', [...queues, ''])
+      .where('queue', 'in', queues)
+      .where((where) => where.or([where('position', 'is', null), where('position', '<=', String(pendingMax))]))
       .compile(),
   );
 }

@@ -187,7 +187,7 @@ test('a decision that is too old makes no merge queue either', async () => {
   await using db = await freshDatabase();
   await using replica = openReplica(db);
   const { owner, repo, baseRef, name } = aMergeQueue();
-  const { nowMs } = await readMergeQueue(replica.database, name);
+  const { nowMs } = await readMergeQueue(replica.database, name, 'contended');
   const change = {
     owner,
     repo,
@@ -201,7 +201,8 @@ test('a decision that is too old makes no merge queue either', async () => {
     events: [],
     ended: [],
   };
-  const save = (decidedAtMs: number) => saveMergeQueue(replica.database, name, change, { version: 0, decidedAtMs });
+  const save = (decidedAtMs: number) =>
+    saveMergeQueue(replica.database, name, change, { version: 0, lane: 'contended', decidedAtMs });
   expect(await save(nowMs - 5001)).toBe(false);
   expect(await rowsOf(db, 'select from signalbox.merge_queues')).toHaveLength(0);
   expect(await save(nowMs)).toBe(true);
@@ -313,7 +314,7 @@ test('the index refuses a second grant, whatever a program believes', async () =
   ])
     expect(await sqlStateOf(race.db.query(grant, [race.quick.id.name, status, endedAt]))).toBe('23505');
   const { id } = race.quick;
-  const stored = await readMergeQueue(race.quickReplica.database, id.name);
+  const stored = await readMergeQueue(race.quickReplica.database, id.name, 'contended');
   const [holder] = stored.requests;
   if (holder === undefined || stored.queue === null) throw new Error('nobody holds');
   const state = await sqlStateOf(
@@ -333,7 +334,7 @@ test('the index refuses a second grant, whatever a program believes', async () =
         events: [],
         ended: [],
       },
-      { version: stored.queue.version, decidedAtMs: stored.nowMs },
+      { version: stored.queue.version, lane: 'contended', decidedAtMs: stored.nowMs },
     ),
   );
   expect(state).toBe('23505');

@@ -57,7 +57,7 @@ const work: Readonly<Record<string, (replica: MergeReplica) => Promise<unknown>>
   'the news of two': ({ database }) => readMergeQueueNews(database, [aMergeQueue().name, 'merge-queue/other/r/b7']),
   'how a grant ended': ({ database }) => readMergeGrantEnd(database, 'merge-queue/other/r/b7', 'sha2', 1),
   'the row of one': ({ database }) => readMergeQueueRow(database, 'merge-queue/other/r/b7'),
-  'the builds of one': ({ database }) => readMergeRequests(database, ['merge-queue/other/r/b7']),
+  'the builds of one': ({ database }) => readMergeRequests(database, ['merge-queue/other/r/b7'], 1000),
   'the first ten by name': ({ database }) =>
     readMergeQueues(database, { prefix: 'merge-queue/', after: '', limit: 10 }),
   'the ten behind one': ({ database }) =>

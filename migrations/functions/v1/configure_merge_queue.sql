@@ -1,5 +1,5 @@
 -- Makes a merge queue or changes its settings; live at once: what is being decided on the old ones is decided again. What
--- p_settings does not name keeps its value, in a new queue that of p_defaults. p_if_version: the settings_version the
+-- p_settings does not name keeps its value; where nobody has configured the queue yet, that of p_defaults. p_if_version: the settings_version the
 -- caller last saw, null = whatever it is, 0 = only if there is no such queue. Returns the new settings_version; null =
 -- version_mismatch. Settings that are as asked for already change nothing, but the queue counts as configured then.
 create or replace function signalbox_v1.configure_merge_queue(
@@ -32,8 +32,10 @@ begin
     return null;
   end if;
   -- Only settings: whatever else the document names is left alone.
+  -- What nobody configured follows the caller's defaults, whatever was written with it last.
   v_new := jsonb_populate_record(v_old, (
-    select coalesce(jsonb_object_agg(s.key, s.value), '{}') from jsonb_each(p_settings) s
+    select coalesce(jsonb_object_agg(s.key, s.value), '{}')
+    from jsonb_each(case when v_old.auto_created then p_defaults || p_settings else p_settings end) s
     where s.key in ('stabilisation_ms', 'ttl_ms', 'expected_count', 'delay_count', 'hold_ttl_ms', 'success_completes',
       'require_token', 'refused_acquire_updates')));
   v_new.auto_created := false;
@@ -45,7 +47,7 @@ begin
     set stabilisation_ms = v_new.stabilisation_ms, ttl_ms = v_new.ttl_ms, expected_count = v_new.expected_count,
         delay_count = v_new.delay_count, hold_ttl_ms = v_new.hold_ttl_ms, success_completes = v_new.success_completes,
         require_token = v_new.require_token, refused_acquire_updates = v_new.refused_acquire_updates,
-        auto_created = false, settings_version = v_old.settings_version + 1, version = q.version + 1, news = q.news + 1,
+        auto_created = false, settings_version = v_old.settings_version + 1, version = greatest(q.version + 1, signalbox.token_floor()), news = q.news + 1,
         due_at = signalbox.clock(), updated_at = signalbox.clock()
     where q.queue = p_queue;
   perform signalbox.record_event('merge_queue.changed', p_queue, null,

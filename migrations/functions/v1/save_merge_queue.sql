@@ -36,13 +36,13 @@ begin
       return false;
     end if;
   end if;
-  -- The row is locked from here on; a decision that waited for the lock meets the newer version.
-  v_now := signalbox.clock();
+  -- A decision that waited here for the lock meets the newer version. Versions follow the clock as tokens do: after a
+  -- failover that lost some, what was decided on one of those meets none.
   update signalbox.merge_queues q
-    set version = q.version + 1, news = q.news + (p_change ->> 'has_news')::boolean::integer,
+    set version = greatest(q.version + 1, signalbox.token_floor()), news = q.news + (p_change ->> 'has_news')::boolean::integer,
         window_started_at = signalbox.at_ms((p_change ->> 'window_started_at_ms')::bigint),
         fencing_token = greatest(q.fencing_token, (p_change ->> 'fencing_token')::bigint),
-        due_at = signalbox.at_ms((p_change ->> 'due_at_ms')::bigint), used_at = v_now,
+        due_at = signalbox.at_ms((p_change ->> 'due_at_ms')::bigint), used_at = signalbox.clock(),
         stabilisation_ms = (v_settings ->> 'stabilisation_ms')::bigint, ttl_ms = (v_settings ->> 'ttl_ms')::bigint,
         expected_count = (v_settings ->> 'expected_count')::integer, delay_count = (v_settings ->> 'delay_count')::integer
     where q.queue = p_queue and q.version = v_version
@@ -50,6 +50,7 @@ begin
   if not found then
     return false;
   end if;
+  v_now := signalbox.clock();
   delete from signalbox.merge_requests r
     where r.queue = p_queue
       and r.head_sha not in (select x ->> 'head_sha' from jsonb_array_elements(p_change -> 'requests') x);

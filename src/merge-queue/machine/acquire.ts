@@ -5,6 +5,7 @@ import {
   type Grant,
   type MergeQueueState,
   type PendingRequest,
+  heldPriority,
   holdTtlMsOf,
   isCompletedBy,
   isDecided,
@@ -24,6 +25,8 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
   const { state } = change;
   const holder = state.grant;
   if (holder !== null && holder.isKnown && holder.headSha === call.headSha) return askedByHolder(change, call, holder);
+  // Of a lease that is over: who shows it must hear of that, and not be given another as if it had held all the time.
+  if (call.fencingToken !== null) return refused('token_mismatch');
   const request = state.pending.find(({ headSha }) => headSha === call.headSha);
   if (request === undefined) {
     const missed = state.untold.find(({ headSha }) => headSha === call.headSha);
@@ -52,11 +55,11 @@ function isUnknownHolder({ grant }: MergeQueueState, call: AcquireCall): boolean
 
 function askedByHolder(change: Change, call: AcquireCall, grant: Grant): Answer {
   const { state, settings, nowMs } = change;
-  const { headRef, priority } = call;
+  const { headRef } = call;
+  const priority = heldPriority(grant, call.priority, settings);
   if (!isSameAttempt(call, grant)) {
     if (call.fencingToken !== null) return refused('token_mismatch');
-    if (settings.refused_acquire_updates && !isDecided(state, settings))
-      change.state = { ...state, grant: { ...grant, headRef, priority } };
+    if (settings.refused_acquire_updates) change.state = { ...state, grant: { ...grant, headRef, priority } };
     return refused('status_mismatch', statusOf(grant));
   }
   if (grant.outcome !== null) return overAnswer(grant, statusOf(grant));

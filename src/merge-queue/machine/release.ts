@@ -1,7 +1,7 @@
 import type { Answer, ReleaseCall } from './calls.ts';
 import { refused } from './refused.ts';
 import { type Change, endGrant, evictSilent, open, openIfDone } from './settle.ts';
-import { type Grant, isDecided } from './state.ts';
+import { type Grant, heldPriority } from './state.ts';
 import { overAnswer, statusOf } from './views.ts';
 
 /**
@@ -16,7 +16,8 @@ export function release(change: Change, call: ReleaseCall): Answer {
   if (grant.headSha !== call.headSha) return refused('not_the_holder');
   if (call.fencingToken !== null && call.fencingToken !== grant.fencingToken) return refused('token_mismatch');
   if (grant.outcome !== null) return releasedAgain(change, call, grant);
-  const { headRef, priority, outcome } = call;
+  const { headRef, outcome } = call;
+  const priority = heldPriority(grant, call.priority, settings);
   const { nowMs } = change;
   change.state = { ...change.state, windowStartedAtMs: nowMs };
   // First, as in the original: a success does not reach those that were silent for too long before it.
@@ -37,8 +38,9 @@ function releasedAgain(change: Change, call: ReleaseCall, grant: Grant): Answer 
     return refused('not_registered');
   }
   if (!grant.isKnown) return refused('lease_taken');
-  if (change.settings.refused_acquire_updates && !isDecided(change.state, change.settings)) {
-    const { headRef, priority } = call;
+  if (change.settings.refused_acquire_updates) {
+    const { headRef } = call;
+    const priority = heldPriority(grant, call.priority, change.settings);
     change.state = { ...change.state, grant: { ...grant, headRef, priority } };
   }
   return refused('status_mismatch', statusOf(grant));

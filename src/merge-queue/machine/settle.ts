@@ -13,6 +13,9 @@ import {
 /** How long a build that missed its completion is told of it when it asks again. */
 export const untoldMemoryMs = 86_400_000;
 
+/** The newest that are remembered: each call reads and writes them all. */
+const untoldMax = 200;
+
 /** A silent build of a queue nobody asks is kept so much longer than its ttl, and at least an hour. */
 const abandonedTtlFactor = 10;
 const abandonedMsMin = 3_600_000;
@@ -104,6 +107,7 @@ export function openIfDone(change: Change): void {
  */
 export function settle(change: Change, callerSha: string | undefined): void {
   const { nowMs } = change;
+  extendDeadline(change);
   const held = change.state.grant;
   if (held !== null && held.outcome === null && held.headSha !== callerSha && nowMs >= held.expiresAtMs)
     endGrant(change, held, 'expired');
@@ -113,9 +117,19 @@ export function settle(change: Change, callerSha: string | undefined): void {
   forgetUntold(change);
 }
 
+/** Settings are live: a longer hold_ttl_ms counts for the holder that is there, from when it was last heard. */
+function extendDeadline(change: Change): void {
+  const { grant } = change.state;
+  if (grant?.outcome !== null) return;
+  const expiresAtMs = grant.lastSeenAtMs + holdTtlMsOf(grant, change.settings);
+  if (expiresAtMs > grant.expiresAtMs) change.state = { ...change.state, grant: { ...grant, expiresAtMs } };
+}
+
 function forgetUntold(change: Change): void {
   const { untold } = change.state;
-  const remembered = untold.filter(({ completedAtMs }) => change.nowMs - completedAtMs <= untoldMemoryMs);
+  const remembered = untold
+    .filter(({ completedAtMs }) => change.nowMs - completedAtMs <= untoldMemoryMs)
+    .slice(-untoldMax);
   if (remembered.length < untold.length) change.state = { ...change.state, untold: remembered };
 }
 

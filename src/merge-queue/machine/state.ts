@@ -97,6 +97,14 @@ export function isDecided({ grant }: MergeQueueState, settings: MergeQueueSettin
   return grant?.outcome === 'success' && settings.success_completes === 'contained';
 }
 
+/**
+ * The priority of a holder that states this one. Where a success completes those of lower priority only, it is that of the
+ * grant: by another one it would complete builds that are not contained in it, or too few.
+ */
+export function heldPriority({ priority }: Grant, stated: number, settings: MergeQueueSettings): number {
+  return settings.success_completes === 'contained' ? priority : stated;
+}
+
 /** Whether the success of this grant completes that build. */
 export function isCompletedBy(
   grant: { readonly priority: number },
