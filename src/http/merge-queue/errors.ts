@@ -30,6 +30,7 @@ export function sendError(
   if (retryAfterMs !== null) reply.header('retry-after', retryAfterSeconds(retryAfterMs));
   return reply
     .code(status)
+    .headers(fixedHeaders)
     .header('content-type', 'application/json')
     .send(Buffer.from(withoutSecrets(JSON.stringify(body))));
 }

@@ -26,7 +26,7 @@ const MergeQueueParams = z.strictObject({
 const ListQuery = z.strictObject({
   prefix: QueuePrefix.default('').meta({ description: 'Only those whose name begins so, e.g. merge-queue/acme/.' }),
   cursor: Cursor,
-  limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Merge queues on a page.' }),
+  limit: inDigits(z.int().min(1).max(100)).default(50).meta({ description: 'Merge queues on a page.' }),
 });
 const DeleteQuery = z.strictObject({
   force: Flag.default(false).meta({ description: 'Clear its builds first.' }),
