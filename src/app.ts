@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Gate } from './access/gate.ts';
 import { TokenSnapshot } from './access/token-snapshot.ts';
 import type { ConfiguredMergeQueue } from './config/merge-queue-file.ts';
+import { type GoodQueuesFile, QueuesFileKeeper } from './config/queues-file-keeper.ts';
+import { replicaTarget } from './config/replica-target.ts';
 import { type Settings, SettingsError } from './config/settings.ts';
 import { defaultHttpLimits } from './http/limits.ts';
 import { type HttpServer, buildHttpServer } from './http/server.ts';
@@ -48,6 +50,7 @@ import { readTokens } from './store/tokens.ts';
 import { ReplicaHealth } from './telemetry/health.ts';
 import type { Logger } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { queuesFileLog } from './telemetry/queues-file-log.ts';
 import { leadershipObserver } from './telemetry/leadership-observer.ts';
 
 export interface AppOptions {
@@ -56,6 +59,8 @@ export interface AppOptions {
   readonly log: Logger;
   /** Merge queues to make or set before it serves. */
   readonly configured?: readonly ConfiguredMergeQueue[];
+  /** The file of `QUEUES_FILE`: applied before it serves, and whenever it changes. */
+  readonly queuesFile?: GoodQueuesFile | undefined;
   /** Aborts a start that waits for its database. */
   readonly signal?: AbortSignal;
 }
@@ -73,7 +78,14 @@ export interface App extends AsyncDisposable {
  * stop in reverse. A database that cannot be reached yet is waited for. Throws `SettingsError` if other machines could
  * reach it and no token was ever made.
  */
-export async function startApp({ settings, replicaId, log, configured = [], signal }: AppOptions): Promise<App> {
+export async function startApp({
+  settings,
+  replicaId,
+  log,
+  configured = [],
+  queuesFile,
+  signal,
+}: AppOptions): Promise<App> {
   const embedded =
     settings.databaseUrl === undefined
       ? await openEmbeddedServer({ dataDir: settings.dataDir, log: (message) => log.info(message) })
@@ -86,7 +98,7 @@ export async function startApp({ settings, replicaId, log, configured = [], sign
       await refuseOpenDoor(directUrl, settings);
       await configureMergeQueues(directUrl, settings, log, configured);
     });
-    return await startReplica({ settings, replicaId, log, url, directUrl, embedded });
+    return await startReplica({ settings, replicaId, log, url, directUrl, embedded, queuesFile });
   } catch (error) {
     await embedded?.leave();
     throw error;
@@ -150,9 +162,18 @@ interface ReplicaOptions {
   readonly url: string;
   readonly directUrl: string;
   readonly embedded: EmbeddedServer | undefined;
+  readonly queuesFile: GoodQueuesFile | undefined;
 }
 
-async function startReplica({ settings, replicaId, log, url, directUrl, embedded }: ReplicaOptions): Promise<App> {
+async function startReplica({
+  settings,
+  replicaId,
+  log,
+  url,
+  directUrl,
+  embedded,
+  queuesFile,
+}: ReplicaOptions): Promise<App> {
   const clock = systemClock;
   const metrics = new Metrics();
   const report = (part: string) => (error: unknown) => {
@@ -351,6 +372,17 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     onEvent: observer.onLeadership,
   });
 
+  const keeper =
+    queuesFile === undefined
+      ? []
+      : [
+          new QueuesFileKeeper({
+            file: queuesFile,
+            target: replicaTarget({ queues: coordinator, patterns, mergeQueues, actor: 'file' }),
+            onEvent: queuesFileLog(log),
+          }),
+        ];
+
   // Started in this order and stopped in reverse: the door closes first, the database goes last. The leadership is given
   // up while the door still finishes what is in flight: a slow client must not keep it from the other replicas.
   const parts: Service[] = [
@@ -361,6 +393,7 @@ async function startReplica({ settings, replicaId, log, url, directUrl, embedded
     watcher,
     mergeQueueWatch,
     feedTail,
+    ...keeper,
     together(elector, door, register),
   ];
   await startAll(parts);

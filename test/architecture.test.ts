@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '..');
 const mayImport: Record<string, readonly string[]> = {
   protocol: [],
   runtime: [],
-  config: ['protocol'],
+  config: ['protocol', 'runtime'],
   telemetry: ['protocol'],
   store: ['protocol', 'runtime'],
   notifier: ['protocol', 'runtime', 'store'],
@@ -45,7 +45,7 @@ const mayImport: Record<string, readonly string[]> = {
 
 /** Types of what is observed; a type-only import adds no dependency when the program runs. */
 const mayImportTypes: Record<string, readonly string[]> = {
-  telemetry: ['leadership', 'maintenance'],
+  telemetry: ['leadership', 'maintenance', 'config'],
 };
 
 /** Which rooms may use which packages; packages not named here may be used by nobody but tests. */

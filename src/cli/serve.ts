@@ -1,5 +1,6 @@
 import { type App, startApp } from '../app.ts';
 import { readMergeQueueFile } from '../config/merge-queue-file.ts';
+import { readQueuesFile } from '../config/queues-file-keeper.ts';
 import { readSettings } from '../config/settings.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import { processIdentity } from '../runtime/ids.ts';
@@ -16,6 +17,8 @@ export async function serveCommand(environment: Environment): Promise<number> {
   const settings = readSettings(environment);
   const { configFile, defaults } = settings.mergeQueue;
   const configured = configFile === undefined ? [] : readMergeQueueFile(configFile, { environment, defaults });
+  const queuesFile =
+    settings.queuesFile === undefined ? undefined : await readQueuesFile(settings.queuesFile, environment);
   const replicaId = processIdentity() as ReplicaId;
   const log = createLog(settings.logLevel, replicaId);
   const stopping = new AbortController();
@@ -31,7 +34,7 @@ export async function serveCommand(environment: Environment): Promise<number> {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   let app: App | undefined;
   try {
-    app = await startApp({ settings, replicaId, log, configured, signal: stopping.signal });
+    app = await startApp({ settings, replicaId, log, configured, queuesFile, signal: stopping.signal });
     console.log(`Signalbox listens on ${app.url}`);
     if (app.database.embedded !== 'no') {
       console.log(`Embedded PostgreSQL ${app.database.embedded}; psql "${app.database.url}"`);

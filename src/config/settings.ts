@@ -41,6 +41,8 @@ const Environment = z.strictObject({
   MERGE_QUEUE_DELAY_COUNT: wholeNumber(0, 10_000, 0),
   MERGE_QUEUE_AUTO_CREATE: flag(true),
   MERGE_QUEUE_CONFIG_FILE: z.string().min(1).optional(),
+  QUEUES_FILE: z.string().min(1).optional(),
+  QUEUES_FILE_PRUNE: flag(false),
   DATABASE_CONNECT_TIMEOUT_MS: wholeNumber(100, 60_000, 3000),
   DATABASE_STATEMENT_TIMEOUT_MS: wholeNumber(500, 60_000, 10_000),
   DATABASE_ROLE_TIMEOUTS: flag(true),
@@ -85,6 +87,8 @@ export interface Settings {
     /** Merge queues to make or set at start, as mq-lease-service has them. */
     readonly configFile: string | undefined;
   };
+  /** Queues, patterns and merge queues to keep as a file says. */
+  readonly queuesFile: { readonly path: string; readonly prune: boolean } | undefined;
   readonly database: {
     readonly connectTimeoutMs: number;
     readonly statementTimeoutMs: number;
@@ -170,6 +174,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       autoCreate: data.MERGE_QUEUE_AUTO_CREATE,
       configFile: data.MERGE_QUEUE_CONFIG_FILE,
     },
+    queuesFile: data.QUEUES_FILE === undefined ? undefined : { path: data.QUEUES_FILE, prune: data.QUEUES_FILE_PRUNE },
     database: {
       connectTimeoutMs: data.DATABASE_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: data.DATABASE_STATEMENT_TIMEOUT_MS,
