@@ -147,7 +147,7 @@ async function allMergeQueues(
   let cursor: string | null = '';
   while (cursor !== null) {
     const page: MergeQueuePage | undefined = await whereFound(
-      client.listMergeQueues({ prefix, cursor, limit: 1000, signal }),
+      client.listMergeQueues({ prefix, cursor, limit: 100, signal }),
     );
     found.push(...(page?.merge_queues ?? []));
     cursor = page?.next_cursor ?? null;

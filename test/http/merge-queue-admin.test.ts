@@ -142,7 +142,7 @@ describe('/v1/merge-queues', () => {
     await app.client.hold('merge-queue/an/ordinary/queue');
     const queue = aMergeQueue();
     await put(queue, {});
-    const merge = (await client.ask('GET', '/v1/merge-queues?limit=1000')).text;
+    const merge = (await client.ask('GET', '/v1/merge-queues?limit=100')).text;
     const ordinary = (await client.ask('GET', '/v1/queues?limit=1000')).text;
     expect(merge).toContain(queue);
     expect(merge).not.toContain('an/ordinary/queue');

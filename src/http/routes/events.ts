@@ -14,14 +14,9 @@ import { type HttpApp, databaseErrors } from '../operation.ts';
 import { inDigits } from '../parameters.ts';
 
 const EventsQuery = z.strictObject({
-  after: z
-    .string()
-    .min(1)
-    .max(100)
-    .optional()
-    .meta({
-      description: 'Id of the last event seen, or newest = behind all that is there; absent = from the oldest kept.',
-    }),
+  after: z.string().min(1).max(100).optional().meta({
+    description: 'Id of the last event seen, or newest = behind all that is there; absent = from the oldest kept.',
+  }),
   queue: QueueName.optional().meta({ description: 'Only events of this queue.' }),
   prefix: QueuePrefix.default('').meta({ description: 'Only events of queues whose name begins so.' }),
   limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Events on a page.' }),
@@ -79,12 +74,14 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
         },
         first,
       );
-      return reply
-        .header('content-type', eventStreamMediaType)
-        .header('x-accel-buffering', 'no')
-        // Its connection ends with it: kept open, it would keep a stopping replica waiting.
-        .header('connection', 'close')
-        .send(Readable.from(stream) as never);
+      return (
+        reply
+          .header('content-type', eventStreamMediaType)
+          .header('x-accel-buffering', 'no')
+          // Its connection ends with it: kept open, it would keep a stopping replica waiting.
+          .header('connection', 'close')
+          .send(Readable.from(stream) as never)
+      );
     },
   );
 }
