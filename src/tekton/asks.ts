@@ -49,6 +49,7 @@ export class Asks {
 
   async #ask(group: readonly TrackedRun[], signal: AbortSignal): Promise<void> {
     const { client, clock, pollMs, telling } = this.#options;
+    const asked = group.map(({ attempt, queue }) => ({ attempt, queue }));
     try {
       const results: readonly BatchResult[] = await client.batch(group.map(acquireOf), {
         signal,
@@ -57,7 +58,9 @@ export class Asks {
       });
       results.forEach((result, place) => {
         const tracked = group[place];
-        if (tracked !== undefined) this.#take(tracked, result as BatchResult<'acquire'>);
+        // It may have gone on meanwhile, with another gate: then the answer is about a claim of the past.
+        const isSame = tracked?.attempt === asked[place]?.attempt && tracked?.queue === asked[place]?.queue;
+        if (tracked !== undefined && isSame) this.#take(tracked, result as BatchResult<'acquire'>);
       });
       telling.reached();
     } catch (error) {

@@ -17,7 +17,7 @@ export class PlaceWriting {
   }
 
   /** Takes one of the present second's writes, if it says yes. */
-  isAllowed({ toldAtMs }: TrackedRun): boolean {
+  isAllowed({ toldAtMs }: Pick<TrackedRun, 'toldAtMs'>): boolean {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < toldAtMs + this.#everyMs) return false;
     if (nowMs >= this.#secondEndsAtMs) [this.#secondEndsAtMs, this.#left] = [nowMs + 1000, perSecondMax];

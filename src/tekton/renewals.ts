@@ -36,7 +36,9 @@ export class Renewals {
   begin(runs: Iterable<TrackedRun>, signal: AbortSignal): readonly Promise<void>[] {
     const nowMs = this.#options.clock.monotonicMs();
     const due = [...runs].filter(
-      ({ place, isRenewing }) => place.kind === 'held' && !isRenewing && place.renewAtMs <= nowMs,
+      ({ place, isRenewing, life }) =>
+        // A finished one needs its place no more: if its release is never answered, it ends by itself.
+        place.kind === 'held' && !isRenewing && life !== 'finished' && place.renewAtMs <= nowMs,
     );
     const calls: Promise<void>[] = [];
     for (let first = 0; first < due.length; first += callMax)

@@ -153,7 +153,7 @@ export class Steps {
     signal: AbortSignal,
   ): Promise<boolean> {
     const { client, telling, clock, roster } = this.#options;
-    const { run, queue, attempt, demand, life } = tracked;
+    const { run, queue, attempt, life } = tracked;
     const key = { queue, claim_id: claimIdOf(run.uid, attempt), fencing_token: token };
     const backMs = tracked.startRefusals > 0 ? backoffMs(tracked.startRefusals - 1, refusedBackoff) : 0;
     const ending = outcome === 'retry' ? { retryAfterMs: Math.ceil(backMs), uncounted: true as const } : {};
@@ -168,13 +168,16 @@ export class Steps {
       });
       isReleased = answer.released;
     } catch (error) {
-      if (isTransient(error) || !(error instanceof SignalboxError)) throw error;
+      if (!isOver(error)) throw error;
       // It never had this token, or is not known any more: there is nothing to give back.
     }
     [tracked.isStartRefused, tracked.isMarkRefused] = [false, false];
     if (life === 'finished') tracked.place = { kind: 'settled' };
     else tracked.place = { kind: 'none' };
-    if (outcome !== 'retry' && demand !== undefined && life === 'pending') tracked.queue = demand.queue;
+    if (outcome !== 'retry' && life === 'pending') {
+      tracked.attempt = Math.max(tracked.attempt, attempt + 1);
+      tracked.queue = tracked.demand?.queue ?? queue;
+    }
     const nowMs = clock.monotonicMs();
     tracked.askAtMs = nowMs;
     if (isReleased && outcome !== 'retry') telling.released(tracked, token, outcome);
@@ -185,7 +188,7 @@ export class Steps {
 
   async #withdraw(tracked: TrackedRun, signal: AbortSignal): Promise<boolean> {
     const { client } = this.#options;
-    const { run, queue, attempt, demand, life } = tracked;
+    const { run, queue, attempt, life } = tracked;
     try {
       const claim = await client.cancel(queue, claimIdOf(run.uid, attempt), {
         signal,
@@ -199,14 +202,14 @@ export class Steps {
         return true;
       }
     } catch (error) {
-      if (isTransient(error) || !(error instanceof SignalboxError)) throw error;
+      if (!isOver(error)) throw error;
       // Ended already, or never there.
     }
     tracked.place = life === 'finished' ? { kind: 'settled' } : { kind: 'none' };
     // A claim id is used once: should it come back to this queue, it is with another one.
-    tracked.attempt += 1;
+    tracked.attempt = Math.max(tracked.attempt, attempt + 1);
     tracked.askAtMs = 0;
-    if (demand !== undefined && life === 'pending') tracked.queue = demand.queue;
+    if (tracked.demand !== undefined && tracked.life === 'pending') tracked.queue = tracked.demand.queue;
     return true;
   }
 
@@ -243,6 +246,19 @@ export class Steps {
     return 'done';
   }
 }
+
+/** The service knows of nothing that could be given back. Any other refusal is tried again; the lease ends by itself meanwhile. */
+function isOver(error: unknown): boolean {
+  return error instanceof SignalboxError && overCodes.includes(error.code);
+}
+
+const overCodes: readonly string[] = [
+  'claim_ended',
+  'lease_lost',
+  'token_mismatch',
+  'claim_not_found',
+  'queue_not_found',
+];
 
 function isNearHead({ place, life }: TrackedRun): boolean {
   return place.kind === 'waiting' && (place.position <= 3 || life === 'going');
