@@ -17,18 +17,29 @@ export interface SpreadOptions {
   readonly term?: Term | undefined;
 }
 
+/** How far a change has come; whoever was interrupted goes on with it. A new one begins at the first queue. */
+export class SpreadProgress {
+  /** The last queue that was looked at; undefined = all were, but for those that are busy. */
+  after: string | undefined = '';
+  readonly busy = new Set<string>();
+}
+
 /** What says how far a call came, and is news to nobody. */
 const aboutTheCall = new Set(['next', 'line_busy', 'inherited']);
 
 /**
  * Gives all queues of a pattern what they inherit now, in pages by name, then those whose lines were busy, again until none
- * is; then the change counts as done. Returns how many queues changed. What is left when the signal aborts, or when this
- * process dies, the leader does: it is done from the start again, and queues that are as they should be are not written to.
+ * is; then the change counts as done. Returns how many queues changed. What is left when the signal aborts goes on where
+ * `progress` is. If this process dies, the leader begins anew: queues that are as they should be are not written to.
  */
-export async function spreadPattern(change: SpreadingPattern, options: SpreadOptions): Promise<number> {
+export async function spreadPattern(
+  change: SpreadingPattern,
+  progress: SpreadProgress,
+  options: SpreadOptions,
+): Promise<number> {
   const { db, clock, news, signal, term } = options;
+  const { busy } = progress;
   let changed = 0;
-  const busy = new Set<string>();
   const telling = async (call: () => Promise<readonly Decision[]>): Promise<readonly Decision[]> => {
     const sentAtMs = clock.monotonicMs();
     const decisions = await call();
@@ -41,6 +52,8 @@ export async function spreadPattern(change: SpreadingPattern, options: SpreadOpt
   };
   const page = async (which: Parameters<typeof inheritSettings>[1]) => {
     const decisions = await telling(() => inheritSettings(db, which, { actor: change.actor, term }));
+    // Taken off only now: whoever looks meanwhile must not believe that all is done. Those still busy go behind the others.
+    for (const queue of 'queues' in which ? which.queues : []) busy.delete(queue);
     for (const { code, queue } of decisions) {
       if (code === 'line_busy') busy.add(queue);
       if (code === 'inherited') changed += 1;
@@ -49,10 +62,9 @@ export async function spreadPattern(change: SpreadingPattern, options: SpreadOpt
   };
 
   const prefix = change.pattern.slice(0, -1);
-  let after: string | undefined = '';
-  while (after !== undefined && !signal.aborted) {
+  while (progress.after !== undefined && !signal.aborted) {
     try {
-      after = await page({ prefix, after });
+      progress.after = await page({ prefix, after: progress.after });
     } catch (error) {
       // A row of a line was not to be had in time: the page changed nothing.
       if (failureKind(error) !== 'contended') throw error;
@@ -62,15 +74,13 @@ export async function spreadPattern(change: SpreadingPattern, options: SpreadOpt
   for (let attempt = 0; busy.size > 0 && !signal.aborted; attempt++) {
     await new Pause().wait(backoffMs(attempt, retry), signal);
     const queues = [...busy].slice(0, rowsPerCall);
-    for (const queue of queues) busy.delete(queue);
     try {
       await page({ queues });
     } catch (error) {
       if (failureKind(error) !== 'contended') throw error;
-      for (const queue of queues) busy.add(queue);
     }
   }
-  if (!signal.aborted) await finishPattern(db, change, term);
+  if (progress.after === undefined && busy.size === 0) await finishPattern(db, change, term);
   return changed;
 }
 

@@ -19,11 +19,12 @@ import {
   readPatterns,
   readSpreadingPatterns,
   setPattern,
+  type SpreadingPattern,
 } from '../store/queue-patterns.ts';
 import { refusal } from './answers.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { News } from './news.ts';
-import { spreadPattern } from './pattern-spread.ts';
+import { type SpreadOptions, SpreadProgress, spreadPattern } from './pattern-spread.ts';
 
 export interface PatternsOptions {
   readonly db: Database;
@@ -46,6 +47,8 @@ interface ChangeOptions {
 /** The verbs on patterns. A change is committed first, with its event; then it is carried to the queues. */
 export class Patterns implements QueuePatterns {
   readonly #options: PatternsOptions;
+  /** How far the changes are that this replica has begun to carry to their queues, by pattern and version. */
+  readonly #progress = new Map<string, SpreadProgress>();
 
   constructor(options: PatternsOptions) {
     this.#options = options;
@@ -88,7 +91,7 @@ export class Patterns implements QueuePatterns {
     let changed = 0;
     for (const change of await readSpreadingPatterns(db, abandonedAfterMs)) {
       if (signal.aborted) break;
-      changed += await spreadPattern(change, { db, clock, news, signal, term });
+      changed += await this.#carry(change, { db, clock, news, signal, term });
     }
     return changed;
   }
@@ -116,13 +119,24 @@ export class Patterns implements QueuePatterns {
     return answer;
   }
 
+  async #carry(change: SpreadingPattern, options: SpreadOptions): Promise<number> {
+    const key = `${change.version} ${change.pattern}`;
+    const progress = this.#progress.get(key) ?? new SpreadProgress();
+    // Those of older versions are of no use: the newest change is carried to all queues.
+    for (const known of this.#progress.keys()) if (known.endsWith(` ${change.pattern}`)) this.#progress.delete(known);
+    this.#progress.set(key, progress);
+    const changed = await spreadPattern(change, progress, options);
+    if (progress.after === undefined && progress.busy.size === 0) this.#progress.delete(key);
+    return changed;
+  }
+
   /** The change is made, so nothing that happens from here on is a failure of the call. */
   async #spread(pattern: QueuePattern, { body }: Decision, actor: string | undefined): Promise<void> {
     const { db, clock, news, onError, spreadWithinMs = 4000 } = this.#options;
     const signal = AbortSignal.timeout(spreadWithinMs);
     try {
       const change = { pattern, version: Number(body?.['version']), actor: actor ?? null };
-      await spreadPattern(change, { db, clock, news, signal });
+      await this.#carry(change, { db, clock, news, signal });
     } catch (error) {
       onError(error);
     }

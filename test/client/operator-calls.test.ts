@@ -80,4 +80,17 @@ describe('what an operator does by the client', () => {
       { claim_id: 'c', released: true, state: 'released' },
     ]);
   });
+
+  it('sets, reads, lists and deletes patterns, each change at the version it has seen', async () => {
+    const pattern = `${anId('pattern')}/*`;
+    const made = await client.configureQueuePattern(pattern, { concurrency_limit: 2 });
+    expect(await client.getQueuePattern(pattern)).toEqual(made);
+    const changed = await client.configureQueuePattern(pattern, { paused: true }, { ifVersion: made.version });
+    const late = client.configureQueuePattern(pattern, {}, { ifVersion: made.version });
+    await expect(late).rejects.toMatchObject({ code: 'version_mismatch' });
+    const { patterns } = await client.listQueuePatterns({ prefix: pattern.slice(0, -1), limit: 10 });
+    expect(patterns).toEqual([changed]);
+    await client.deleteQueuePattern(pattern, { ifVersion: changed.version });
+    await expect(client.getQueuePattern(pattern)).rejects.toMatchObject({ code: 'pattern_not_found' });
+  });
 });

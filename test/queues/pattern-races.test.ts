@@ -18,6 +18,12 @@ async function setup(spreadWithinMs = 4000) {
   const rig = await ElectionRig.make();
   onTestFinished(() => rig[Symbol.asyncDispose]());
   const db = rig.lanes();
+  const calls: { beforeEach: () => void } = { beforeEach: () => undefined };
+  const query = db.query.bind(db);
+  db.query = async (lane, statement) => {
+    if (statement.sql.includes('inherit_settings')) calls.beforeEach();
+    return query(lane, statement);
+  };
   const told: Decision[] = [];
   const failures: unknown[] = [];
   const patterns = new Patterns({
@@ -29,7 +35,7 @@ async function setup(spreadWithinMs = 4000) {
   });
   await waitPatiently(rig.database);
   const set = (pattern: string, settings: object) => patterns.set(pattern as QueuePattern, settings, anybody);
-  return { rig, db, database: rig.database, told, failures, patterns, set };
+  return { calls, rig, db, database: rig.database, told, failures, patterns, set };
 }
 
 /** The change alone, as a caller leaves it that dies at once. */
@@ -167,6 +173,29 @@ test('the leader finishes the change of a caller that died, and only once it is 
   await moveClock(database, 20_000);
   expect(await sqlStateOf(patterns.finishAbandoned(deposed, signal))).toBe('SB001');
   expect(await limitOf(database, 'repo/7')).toBe(3);
+});
+
+test('a leader whose rounds are short goes on where the last one ended', async () => {
+  const { db, database, patterns, calls } = await setup();
+  const queues = Array.from({ length: 950 }, (_, n) => `repo/${n}`);
+  await makeQueues(database, queues);
+  await setOnly(database, 'repo/*', { concurrency_limit: 3 });
+  await moveClock(database, 10_000);
+  const replicaId = 'a:1:x' as ReplicaId;
+  const { epoch } = await campaign(db, replicaId, 10_000, { timeoutMs: 2000 });
+  let changed = 0;
+  for (let round = 1; changed < 950; round++) {
+    const ending = new AbortController();
+    calls.beforeEach = () => {
+      // Each round gets to send one page.
+      ending.abort();
+    };
+    changed += await patterns.finishAbandoned({ replicaId, epoch }, ending.signal);
+    expect(changed).toBe(Math.min(950, round * 100));
+  }
+  calls.beforeEach = () => undefined;
+  await patterns.finishAbandoned({ replicaId, epoch }, new AbortController().signal);
+  expect(await rowsOf(database, 'select from signalbox_v1.queue_patterns where spreading')).toEqual([]);
 });
 
 test('a caller that must stop early leaves the rest marked for the leader', async () => {

@@ -139,6 +139,19 @@ export function badCalls(token: () => number) {
         ),
         max_waiting: badNumber,
         max_hold_ms: fc.oneof(badNumber, fc.constant(2_592_000_001)),
+        inherit: fc.constantFrom<unknown>(null, 'paused', ['colour'], [1], {}),
+      },
+    },
+    {
+      method: 'PUT',
+      path: '/v1/queue-patterns/busy*',
+      body: () => ({ concurrency_limit: 1, paused: false }),
+      required: [],
+      bad: {
+        concurrency_limit: fc.oneof(badNumber, fc.constant(1_000_001)),
+        paused: fc.oneof(fc.integer(), fc.string(), fc.constant(null)),
+        max_ttl_ms: fc.oneof(badNumber, fc.constantFrom(null, 604_800_001)),
+        inherit: fc.constant(['paused']),
       },
     },
     {
@@ -379,6 +392,7 @@ export function badCalls(token: () => number) {
         { method: 'PUT', path: `/v1/queues/${bad}`, body: '{}' },
         { method: 'DELETE', path: `/v1/queues/${bad}?force=true` },
         { method: 'GET', path: `/v1/queues/${bad}/check?fencing_token=1` },
+        { method: 'PUT', path: `/v1/queue-patterns/*${bad}`, body: '{}' },
         { method: 'GET', path: `/v1/merge-queues/${bad}/shop/main` },
         { method: 'PUT', path: `/v1/merge-queues/acme/${bad}/main`, body: '{}' },
         { method: 'PUT', path: `/v1/merge-queues/acme/shop/${bad}`, body: '{}' },
