@@ -49,6 +49,9 @@ test('every verb works through the pooler, each call on whatever connection come
   await rowsOf(one, 'select signalbox_v1.report_replica($1, $2, null)', ['r', '1']);
   const [term] = await rowsOf<{ epoch: string }>(other, 'select * from signalbox_v1.campaign($1, 10000)', ['r']);
   expect(await rowsOf(one, 'select * from signalbox_v1.renew_term($1, $2, 10000)', ['r', term?.epoch])).toHaveLength(1);
+  await rowsOf(one, `select * from signalbox_v1.set_pattern('q*', '{"max_attempts": 9}')`);
+  expect(await rowsOf(other, `select code from signalbox_v1.inherit_settings('q')`)).toEqual([{ code: 'inherited' }]);
+  await rowsOf(other, `select * from signalbox_v1.delete_pattern('q*')`);
   for (const sweep of [
     ...['sweep_lines', 'sweep_leases', 'sweep_silent', 'sweep_inbox'],
     ...['sweep_due', 'sweep_overdue'],
