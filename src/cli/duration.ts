@@ -1,11 +1,11 @@
 import { InvalidArgumentError } from 'commander';
 
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A duration with its unit (`500ms`, `30s`, `10m`, `2h`), in ms. For commander: what is not one is a usage error. */
+/** A duration with its unit (`500ms`, `30s`, `10m`, `2h`, `5d`), in ms. For commander: what is not one is a usage error. */
 export function durationMs(minMs: number, maxMs: number): (text: string) => number {
   return (text) => {
-    const [, amount = '', unit = ''] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
+    const [, amount = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
     const ms = Number(amount) * (unitsMs[unit] ?? NaN);
     if (!Number.isFinite(ms)) throw new InvalidArgumentError('It must be a number with a unit: 500ms, 30s, 10m, 2h.');
     if (ms < minMs || ms > maxMs) {

@@ -102,8 +102,11 @@ export class MergeQueueCoordinator implements MergeQueues {
   async release(id: MergeQueueId, call: MergeRelease, context: CallContext): Promise<MergeAnswer | undefined> {
     const decided = await this.#options.desk.submit(id, { verb: 'release', ...call });
     if (decided === undefined) return undefined;
-    const answer = answerOf(decided, context.receivedAtMs);
-    if (answer.kind !== 'refused' || call.fencingToken === null) return answer;
+    const decidedAnswer = answerOf(decided, context.receivedAtMs);
+    if (decidedAnswer.kind !== 'refused') return decidedAnswer;
+    // No later try of a release can do better.
+    const answer = { ...decidedAnswer, retryAfterMs: null };
+    if (call.fencingToken === null) return answer;
     if (answer.refusal !== 'nothing_held' && answer.refusal !== 'not_the_holder' && answer.refusal !== 'token_mismatch')
       return answer;
     const end = await this.#endOf(id, call.headSha, call.fencingToken);
@@ -155,7 +158,8 @@ export class MergeQueueCoordinator implements MergeQueues {
     const [row, requests] = await problemsOf(() =>
       Promise.all([readMergeQueueRow(db, id.name), readMergeRequests(db, [id.name], registeredMax)]),
     );
-    if (row === undefined) throw new SignalboxError('merge_queue_not_found');
+    if (row === undefined)
+      throw new SignalboxError('merge_queue_not_found', { detail: `There is no merge queue ${id.name}.` });
     return this.#detailOf(row, requests);
   }
 
@@ -178,7 +182,13 @@ export class MergeQueueCoordinator implements MergeQueues {
   ): Promise<MergeQueueDetail> {
     const { db, defaults, onNews } = this.#options;
     const version = await problemsOf(() => configureMergeQueue(db, id, change, { defaults, ifVersion, actor }));
-    if (version === undefined) throw new SignalboxError('version_mismatch');
+    if (version === undefined) {
+      const row = await problemsOf(() => readMergeQueueRow(db, id.name));
+      throw new SignalboxError('version_mismatch', {
+        detail: row === undefined ? 'There is no such merge queue.' : 'Its settings have been changed since.',
+        extra: { version: row === undefined ? null : Number(row.version) },
+      });
+    }
     onNews(id);
     return this.detail(id);
   }

@@ -71,6 +71,7 @@ export function stateOf({ queue, requests, nowMs }: StoredMergeQueue): MergeQueu
     else if (isGrantStatus(status)) grant = grantOf(row, status);
     else
       untold.push({
+        requestId: row.request_id,
         headSha: row.head_sha,
         headRef: row.head_ref,
         priority: row.priority,
@@ -119,7 +120,7 @@ function rowsOf({ pending, grant, untold }: MergeQueueState): StoredRequest[] {
       head_ref: missed.headRef,
       priority: missed.priority,
       status: 'untold',
-      request_id: null,
+      request_id: missed.requestId,
       hold_ttl_ms: null,
       registered_at_ms: null,
       last_seen_at_ms: missed.completedAtMs,

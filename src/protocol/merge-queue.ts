@@ -94,8 +94,8 @@ export type ReportedOutcome = (typeof reportedOutcomes)[number];
 /** The status of a build on the wire. A success is `completed` in the same call. */
 export type MergeStatus = 'pending' | 'acquired' | 'completed' | 'failure' | 'cancelled' | 'expired';
 
-/** Why a build is pending. */
-export const mergeWaitReasons = ['held', 'stabilisation', 'higher_priority', 'delay', 'draining'] as const;
+/** Why a build is pending. next_call: it may have the lease, and gets it when it asks. */
+export const mergeWaitReasons = ['held', 'stabilisation', 'higher_priority', 'delay', 'next_call', 'draining'] as const;
 export type MergeWaitReason = (typeof mergeWaitReasons)[number];
 
 /** Why a call was refused. What the original says in each case is in the table of src/http/merge-queue/refusals.ts. */
@@ -187,6 +187,7 @@ export interface MergeRelease {
 export interface MergeRenew {
   readonly headSha: string;
   readonly fencingToken: number;
+  readonly holdTtlMs?: number | null;
 }
 
 /** A merge queue as the original shows it. */

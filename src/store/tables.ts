@@ -107,7 +107,7 @@ export interface Tables {
     status: 'pending' | 'acquired' | 'completed' | 'failure' | 'cancelled' | 'expired';
     request_id: string | null;
     position: string | null;
-    waiting_for: 'held' | 'draining' | 'stabilisation' | 'higher_priority' | 'delay' | null;
+    waiting_for: 'held' | 'draining' | 'stabilisation' | 'higher_priority' | 'delay' | 'next_call' | null;
     fencing_token: string | null;
     registered_at: Date;
     last_seen_at: Date;

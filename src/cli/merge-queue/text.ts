@@ -94,6 +94,6 @@ function holderRow(holder: MergeRequestDetail, heldMs: number): readonly string[
 function reasonOf(build: MergeRequestDetail, { window_remaining_ms: windowMs }: MergeQueueDetail): string {
   const reason = build.waiting_for ?? '-';
   if (reason === 'stabilisation' && windowMs !== null) return `${reason}, ${inWords(windowMs)} left`;
-  if (reason !== 'delay') return reason;
-  return build.delays_left > 0 ? `${reason}, ${build.delays_left} left` : 'may have it when it asks';
+  if (reason === 'next_call') return 'may have it when it asks';
+  return reason === 'delay' ? `${reason}, ${build.delays_left} left` : reason;
 }

@@ -104,6 +104,10 @@ function readFencingToken(read: FieldReader): number | null {
   return read.ownInteger('fencing_token', 'FencingToken', tokenRange);
 }
 
+function readHoldTtlMs(read: FieldReader): number | null {
+  return read.ownInteger('hold_ttl_ms', 'HoldTTLMS', [1, HoldTtlMs.maxValue ?? 1]);
+}
+
 /** Which build, as acquire and release both say it. */
 function readBuild(read: FieldReader, id: MergeQueueId) {
   const headSha = read.text('head_sha', 'HeadSHA');
@@ -121,7 +125,7 @@ export function readAcquire(fields: Fields, id: MergeQueueId): MergeAcquire {
     requestId: read.ownText('request_id', 'RequestID'),
     fencingToken: readFencingToken(read),
     waitMs: read.ownInteger('wait_ms', 'WaitMS', [0, waitMsMax]) ?? 0,
-    holdTtlMs: read.ownInteger('hold_ttl_ms', 'HoldTTLMS', [1, HoldTtlMs.maxValue ?? 1]),
+    holdTtlMs: readHoldTtlMs(read),
   };
   read.refuseFailed();
   return call;
@@ -146,6 +150,7 @@ export function readRenew(fields: Fields): MergeRenew {
   const headSha = read.text('head_sha', 'HeadSHA');
   if (!fields.has('fencing_token')) read.fail('FencingToken', 'required');
   const fencingToken = readFencingToken(read);
+  const holdTtlMs = readHoldTtlMs(read);
   read.refuseFailed();
-  return { headSha, fencingToken: fencingToken ?? 0 };
+  return { headSha, fencingToken: fencingToken ?? 0, holdTtlMs };
 }

@@ -5,6 +5,7 @@ import {
   type Grant,
   type MergeQueueState,
   type PendingRequest,
+  type UntoldRequest,
   heldPriority,
   holdTtlMsOf,
   isCompletedBy,
@@ -29,17 +30,28 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
   if (call.fencingToken !== null) return refused('token_mismatch');
   const request = state.pending.find(({ headSha }) => headSha === call.headSha);
   if (request === undefined) {
-    const missed = state.untold.find(({ headSha }) => headSha === call.headSha);
-    if (missed !== undefined) {
-      change.state = { ...state, untold: state.untold.filter((other) => other !== missed) };
-      return overAnswer({ ...missed, headRef: call.headRef, priority: call.priority }, 'completed');
-    }
+    const missed = state.untold.find(
+      ({ headSha, requestId }) => headSha === call.headSha && (requestId === null || requestId === call.requestId),
+    );
+    if (missed !== undefined) return completed(change, call, missed.completedAtMs);
     if (holder !== null) return refused('lease_taken');
     // Full of builds that are gone it must not stay until somebody tidies up.
     if (state.pending.length >= registeredMax) evictSilent(change, call.headSha);
     if (change.state.pending.length >= registeredMax) return refused('queue_full');
   }
   return askedByRegistered(change, register(change, call, request), nextToken);
+}
+
+/** Tells a build that it need not run, and remembers that for the attempt that asked: its answer may be lost. */
+function completed(
+  change: Change,
+  { headSha, headRef, priority, requestId }: Omit<UntoldRequest, 'completedAtMs'>,
+  completedAtMs: number,
+): Answer {
+  const request = { headSha, headRef, priority, requestId, completedAtMs };
+  const others = change.state.untold.filter((other) => other.headSha !== headSha);
+  change.state = { ...change.state, untold: requestId === null ? others : [...others, request] };
+  return overAnswer(request, 'completed');
 }
 
 /** The same attempt of a client as the one that was granted: it says so by its request id, or shows the token. */
@@ -93,6 +105,7 @@ function register(change: Change, call: AcquireCall, known: PendingRequest | und
     ...state,
     windowStartedAtMs: isChanged ? nowMs : state.windowStartedAtMs,
     pending: known === undefined ? [...state.pending, request] : withRequest(state.pending, known, request),
+    untold: state.untold.filter((other) => other.headSha !== headSha),
   };
   if (isChanged)
     change.events.push({ type: known === undefined ? 'registered' : 'updated', headSha, headRef, priority });
@@ -114,7 +127,7 @@ function askedByRegistered(change: Change, request: PendingRequest, nextToken: n
   const mode = modeOf(state);
   if (mode === 'draining' && grant !== null && isCompletedBy(grant, request, settings)) {
     forget(change, request, 'completed');
-    return overAnswer(request, 'completed');
+    return completed(change, request, grant.endedAtMs ?? change.nowMs);
   }
   if (mode === 'held' || mode === 'draining') return pendingAnswer(change, request);
   if (mode === 'open' && !isStable(change)) return pendingAnswer(change, request);

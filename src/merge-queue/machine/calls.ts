@@ -35,6 +35,8 @@ export interface RenewCall {
   readonly verb: 'renew';
   readonly headSha: string;
   readonly fencingToken: number;
+  /** How long it may be silent from now on; absent = as before. */
+  readonly holdTtlMs?: number | null;
 }
 
 /** An operator empties the queue. */

@@ -4,13 +4,13 @@ import { type Change, renewedUntilMs } from './settle.ts';
 import { acquiredAnswer } from './views.ts';
 
 /** The holder says that it is alive. It counts also past the deadline, as long as nobody has noticed that. */
-export function renew(change: Change, { headSha, fencingToken }: RenewCall): Answer {
+export function renew(change: Change, { headSha, fencingToken, holdTtlMs }: RenewCall): Answer {
   const { grant } = change.state;
   if (grant?.headSha !== headSha) return refused('lease_lost');
   if (grant.fencingToken !== fencingToken) return refused('token_mismatch');
   if (grant.outcome !== null) return refused('lease_lost');
-  const expiresAtMs = renewedUntilMs(grant, change);
-  const heard = { ...grant, lastSeenAtMs: change.nowMs, expiresAtMs };
+  const asked = { ...grant, holdTtlMs: holdTtlMs ?? grant.holdTtlMs };
+  const heard = { ...asked, lastSeenAtMs: change.nowMs, expiresAtMs: renewedUntilMs(asked, change) };
   change.state = { ...change.state, grant: heard };
   return acquiredAnswer(change, heard);
 }

@@ -16,9 +16,12 @@ export const untoldMemoryMs = 86_400_000;
 /** The newest that are remembered: each call reads and writes them all. */
 const untoldMax = 200;
 
-/** A silent build of a queue nobody asks is kept so much longer than its ttl, and at least an hour. */
-const abandonedTtlFactor = 10;
-const abandonedMsMin = 3_600_000;
+/**
+ * Where a silent build is in nobody's way, it goes when it has been silent for so much longer than the ttl, and for a minute
+ * at least: the original keeps it until somebody else asks, and one that asks seldom is served by it.
+ */
+const abandonedTtlFactor = 3;
+const abandonedMsMin = 60_000;
 
 /** A state under change, with what happened to it. Every function here puts one idea through. */
 export interface Change {
@@ -80,7 +83,7 @@ export function evictSilent(change: Change, callerSha: string | undefined): void
     forget(change, request, 'evicted');
     if (grant?.outcome === 'success' && isCompletedBy(grant, request, settings)) {
       const { headSha, headRef, priority } = request;
-      const missed = { headSha, headRef, priority, completedAtMs: grant.endedAtMs ?? nowMs };
+      const missed = { requestId: null, headSha, headRef, priority, completedAtMs: grant.endedAtMs ?? nowMs };
       change.state = { ...change.state, untold: [...change.state.untold, missed] };
     }
   }

@@ -38,8 +38,10 @@ export interface Grant {
   readonly isKnown: boolean;
 }
 
-/** A build that a success completed and that was forgotten, by its ttl, before it asked: it is told when it does. */
+/** A build that a success completed and that is no longer registered: it is told so when it asks, or asks again. */
 export interface UntoldRequest {
+  /** The attempt that was told; null = it was forgotten, by its ttl, before it asked, and whoever asks is told. */
+  readonly requestId: string | null;
   readonly headSha: string;
   readonly headRef: string;
   readonly priority: number;

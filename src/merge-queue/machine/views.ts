@@ -42,7 +42,8 @@ function waitReason(change: Change, request: PendingRequest): MergeWaitReason {
   const mode = modeOf(change.state);
   if (mode === 'held' || mode === 'draining') return mode;
   if (mode === 'open' && !isStable(change)) return 'stabilisation';
-  return isHighest(change.state, request) ? 'delay' : 'higher_priority';
+  if (!isHighest(change.state, request)) return 'higher_priority';
+  return request.delaysCounted < change.settings.delay_count ? 'delay' : 'next_call';
 }
 
 export function waitView(change: Change, request: PendingRequest): MergeWaitView {
