@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readMergeQueueFile } from '../src/config/merge-queue-file.ts';
+import { parseQueuesFile } from '../src/config/queues-file.ts';
 import { readSettings, settingNames } from '../src/config/settings.ts';
 import { errorCatalogue } from '../src/protocol/errors.ts';
 import { BackgroundProcess } from './support/background-process.ts';
@@ -65,6 +66,19 @@ describe('the file of merge queues in the README', () => {
     await rm(folder, { recursive: true });
     expect(queues).toMatchObject([
       { id: { name: 'merge-queue/acme/shop/main' }, settings: { hold_ttl_ms: 7_200_000 } },
+    ]);
+  });
+});
+
+describe('the file of queues in the README', () => {
+  it('is one that apply takes', () => {
+    const content = blocks('yaml').find((block) => block.startsWith('label:')) ?? '';
+    const file = parseQueuesFile('queues.yaml', content, {});
+    expect([...file.patterns]).toEqual([['repo/*', { concurrency_limit: 3 }]]);
+    expect([...file.queues.keys(), ...file.mergeQueues.keys()]).toEqual([
+      'deploy/production',
+      'repo/big',
+      'acme/shop/main',
     ]);
   });
 });
