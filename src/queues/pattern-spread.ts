@@ -5,6 +5,7 @@ import type { Database } from '../store/database.ts';
 import { advance, changesIn, type Decision, rowsPerCall, type Term } from '../store/decisions.ts';
 import { failureKind } from '../store/failures.ts';
 import { finishPattern, inheritSettings, type SpreadingPattern } from '../store/queue-patterns.ts';
+import { readQueues } from '../store/queue-reads.ts';
 import type { News } from './news.ts';
 
 export interface SpreadOptions {
@@ -39,6 +40,7 @@ export async function spreadPattern(
 ): Promise<number> {
   const { db, clock, news, signal, term } = options;
   const { busy } = progress;
+  const isOver = () => signal.aborted;
   let changed = 0;
   const telling = async (call: () => Promise<readonly Decision[]>): Promise<readonly Decision[]> => {
     const sentAtMs = clock.monotonicMs();
@@ -63,25 +65,41 @@ export async function spreadPattern(
 
   const prefix = change.pattern.slice(0, -1);
   while (progress.after !== undefined && !signal.aborted) {
+    const { after } = progress;
     try {
-      progress.after = await page({ prefix, after: progress.after });
+      progress.after = await page({ prefix, after });
     } catch (error) {
-      // A row of a line was not to be had in time: the page changed nothing.
+      // A row of one of them was not to be had in time, and the page changed nothing: they are looked at one by one.
       if (failureKind(error) !== 'contended') throw error;
-      await new Pause().wait(backoffMs(0, retry), signal);
+      const names = await readQueues(db, { prefix, after, limit: rowsPerCall });
+      for (const { queue } of names) busy.add(queue);
+      progress.after = names.length < rowsPerCall ? undefined : names.at(-1)?.queue;
     }
   }
   for (let attempt = 0; busy.size > 0 && !signal.aborted; attempt++) {
     await new Pause().wait(backoffMs(attempt, retry), signal);
     const queues = [...busy].slice(0, rowsPerCall);
-    try {
-      await page({ queues });
-    } catch (error) {
-      if (failureKind(error) !== 'contended') throw error;
+    if (await unlessContended(() => page({ queues }))) continue;
+    for (const queue of queues) {
+      if (isOver()) break;
+      if (await unlessContended(() => page({ queues: [queue] }))) continue;
+      // Behind those that were only on a page with it.
+      busy.delete(queue);
+      busy.add(queue);
     }
   }
   if (progress.after === undefined && busy.size === 0) await finishPattern(db, change, term);
   return changed;
+}
+
+async function unlessContended(work: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (failureKind(error) !== 'contended') throw error;
+    return false;
+  }
 }
 
 const retry = { firstMs: 10, maxMs: 200 };

@@ -128,6 +128,26 @@ test('a line that somebody has is not waited for, and gets the change as soon as
   expect(await limitOf(database, 'repo/b')).toBe(3);
 });
 
+test('one queue of which a row is not to be had in time keeps no other from the change', async () => {
+  const { database, set } = await setup(3000);
+  const queues = Array.from({ length: 120 }, (_, n) => `repo/${n}`);
+  await makeQueues(database, queues);
+  const [token = 0] = await onQueue(database, 'repo/1').hold('a');
+  await onQueue(database, 'repo/1').release('a', token);
+  const functions = `signalbox_v1.inherit_settings(text, text, text[], text, text, bigint, integer)`;
+  await database.query(`alter function ${functions} set lock_timeout = '50ms'`);
+  const keeper = await openRacer(database);
+  await keeper.client.query('begin');
+  await keeper.client.query(`select from signalbox.leases where queue = 'repo/1' for update`);
+  // Without a limit its free slots are linked, and that needs the row.
+  expect(await set('repo/*', { concurrency_limit: null })).toMatchObject({ spreading: true });
+  const sql = 'select queue from signalbox.lines where concurrency_limit is not null';
+  expect(await rowsOf(database, sql)).toEqual([{ queue: 'repo/1' }]);
+  await keeper.client.query('commit');
+  expect(await set('repo/*', { concurrency_limit: null })).toMatchObject({ spreading: false });
+  expect(await rowsOf(database, sql)).toEqual([]);
+});
+
 test('a configure beside the change keeps what it names, and what it gives back is as the change says', async () => {
   const { database, set } = await setup();
   await makeQueues(database, ['repo/a', 'repo/b']);
