@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Acquired, acquire } from './acquire.ts';
 import { depthInQueue } from './depth.ts';
-import { startKeeper } from './keeper.ts';
+import { startKeeper, stopKeeper } from './keeper.ts';
 import type { LeaseRecord } from './lease-record.ts';
 import { ActionProblem } from './problem.ts';
 import { Progress } from './progress.ts';
@@ -21,15 +21,18 @@ export async function acquireStep(step: Step): Promise<void> {
       `Build ${group.headSha.slice(0, 8)} of ${group.headRef} asks for the lease of ${group.owner}/${group.repo} ${group.baseRef}, priority ${priority}`,
     );
     const before = folder.readRecord();
+    // Asking again keeps the lease as well, and what the keeper of before learns meanwhile may not be true of the next lease.
+    if (before?.phase === 'acquired') await stopKeeper(folder, before);
     const record: LeaseRecord = {
       // A job that asks twice is one build with one lease.
       requestId: before === undefined || before.phase === 'ended' ? newRequestId(step.env) : before.requestId,
       priority,
       phase: 'asking',
-      isUnsure: false,
+      isUnsure: before?.phase === 'acquired' || (before?.phase === 'asking' && before.isUnsure),
       fencingToken: null,
       holdTtlMs: inputs.holdTtlMs,
       renewEveryMs: null,
+      keeper: null,
       reported: null,
     };
     const outcome = await acquire(record, { service: step.service, folder, limit, progress });
@@ -67,14 +70,16 @@ function tell(step: Step, record: LeaseRecord, outcome: Acquired, waitedMs: numb
   const { fencingToken, stackedPullRequests, renewAfterMs } = outcome;
   const thirdMs = inputs.holdTtlMs / 3;
   const isKept = fencingToken !== undefined;
+  const keeper = isKept ? randomUUID() : null;
   folder.writeRecord({
     ...known,
     phase: 'acquired',
     fencingToken: fencingToken ?? null,
-    // At a third two renewals may fail.
-    renewEveryMs: isKept ? Math.min(thirdMs, renewAfterMs ?? thirdMs) : null,
+    // At a third two renewals may fail. Less than a second is what the input asks for, never what a server does.
+    renewEveryMs: isKept ? Math.min(thirdMs, Math.max(1000, renewAfterMs ?? thirdMs)) : null,
+    keeper,
   });
-  if (isKept) startKeeper(folder, env);
+  if (keeper !== null) startKeeper(keeper, env);
   const stack = JSON.stringify(stackedPullRequests);
   const token = isKept ? `, fencing token ${fencingToken}` : '';
   runner.setOutput('stacked_pull_requests', stack);

@@ -33,14 +33,17 @@ export type Acquired = Extract<AcquireOutcome, { kind: 'acquired' | 'completed' 
 export async function acquire(record: LeaseRecord, options: AcquireOptions): Promise<Acquired> {
   const { service, folder, limit, progress } = options;
   const { priority, requestId, holdTtlMs } = record;
+  // Of a job that asks again, and of a call whose answer did not come, also after one that was refused.
+  let mayHold = record.isUnsure;
   for (let quietCalls = 0, failures = 0; ; quietCalls++) {
     const sentAtMs = performance.now();
     const waitMs = Math.floor(Math.min(longPollMs(quietCalls), limit.leftMs()));
     folder.writeRecord({ ...record, isUnsure: true });
     const outcome = await service.acquire({ priority, requestId, holdTtlMs, waitMs }, limit.signal);
     failures = outcome.kind === 'unavailable' ? failures + 1 : 0;
-    if (outcome.kind === 'pending' || outcome.kind === 'kept_out' || outcome.kind === 'refused')
-      folder.writeRecord({ ...record, isUnsure: false });
+    if (outcome.kind === 'pending' || outcome.kind === 'kept_out') mayHold = false;
+    else if (outcome.kind !== 'refused') mayHold ||= outcome.kind !== 'unavailable' || outcome.mayHaveArrived;
+    folder.writeRecord({ ...record, isUnsure: mayHold });
     const tookMs = performance.now() - sentAtMs;
     /**
      * A service that says when to come again can keep the next call waiting, so it is asked at once; but not where it counts
@@ -68,6 +71,8 @@ export async function acquire(record: LeaseRecord, options: AcquireOptions): Pro
         await pause(afterMs, limit.signal);
         break;
       }
+      case 'invalid':
+        throw new ActionProblem(`The lease service cannot be understood: ${outcome.why}`);
       case 'refused':
         throw new ActionProblem(`The lease service refuses: ${outcome.why}${hint(outcome.status)}`);
       default:

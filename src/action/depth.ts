@@ -3,7 +3,7 @@ import { type HttpOutcome, httpCall } from './http-call.ts';
 import type { MergeGroup } from './merge-group.ts';
 import { ActionProblem } from './problem.ts';
 import type { Runner } from './runner.ts';
-import { type TimeLimit, inWords, pause } from './time-limit.ts';
+import { type TimeLimit, inWords, pause, toldMs } from './time-limit.ts';
 
 export interface DepthOptions {
   /** GITHUB_API_URL. */
@@ -57,7 +57,7 @@ interface Trouble {
 function troubleOf(outcome: HttpOutcome): Trouble {
   if (outcome.kind === 'failed') return { why: outcome.why, mayPass: true };
   const { status, json, headers, retryAfterMs } = outcome;
-  const said = typeof json?.['message'] === 'string' ? `${status} ${json['message']}` : `${status}`;
+  const said = typeof json?.['message'] === 'string' ? `${status} ${json['message'].slice(0, 500)}` : `${status}`;
   if (status === 429 || (status === 403 && isRateLimit(outcome))) {
     // A little later than told, so that the builds that were told the same do not all come at once.
     const afterMs = retryAfterMs ?? resetMs(headers) ?? 60_000;
@@ -79,6 +79,7 @@ function isRateLimit({ headers, json, retryAfterMs }: Extract<HttpOutcome, { kin
 /** x-ratelimit-reset is in epoch seconds of GitHub's clock, and so is its Date. */
 function resetMs(headers: Headers): number | undefined {
   if (headers.get('x-ratelimit-remaining') !== '0') return undefined;
-  const untilMs = Number(headers.get('x-ratelimit-reset')) * 1000 - Date.parse(headers.get('date') ?? '');
-  return Number.isFinite(untilMs) ? Math.max(0, untilMs) : undefined;
+  const reset = headers.get('x-ratelimit-reset') ?? '';
+  if (!/^\d+$/.test(reset)) return undefined;
+  return toldMs(Math.max(0, Number(reset) * 1000 - Date.parse(headers.get('date') ?? '')));
 }

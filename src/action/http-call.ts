@@ -1,3 +1,5 @@
+import { toldMs } from './time-limit.ts';
+
 export interface HttpCall {
   readonly method: 'GET' | 'POST';
   readonly url: string;
@@ -15,7 +17,7 @@ export type HttpOutcome =
       readonly json: Readonly<Record<string, unknown>> | undefined;
       readonly text: string;
       readonly headers: Headers;
-      /** What Retry-After says. */
+      /** What Retry-After says, within reason. */
       readonly retryAfterMs: number | undefined;
     }
   /** Nothing, or not all of it, came back: whether the call had its effect is unknown. */
@@ -61,9 +63,10 @@ function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined
 /** Seconds, or a date: that is compared with the server's own clock, not with ours. */
 function retryAfterMs(headers: Headers): number | undefined {
   const text = headers.get('retry-after')?.trim() ?? '';
-  if (/^\d+$/.test(text)) return Number(text) * 1000;
-  const untilMs = Date.parse(text) - Date.parse(headers.get('date') ?? '');
-  return Number.isFinite(untilMs) ? Math.max(0, untilMs) : undefined;
+  if (/^\d+$/.test(text)) return toldMs(Number(text) * 1000);
+  // Each form of a date in HTTP begins with the day of the week; Date.parse alone takes -5 and 1.5 for dates.
+  if (!/^(mon|tue|wed|thu|fri|sat|sun)/i.test(text)) return undefined;
+  return toldMs(Math.max(0, Date.parse(text) - Date.parse(headers.get('date') ?? '')));
 }
 
 /** fetch hides why it failed in the cause. */

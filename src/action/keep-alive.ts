@@ -16,23 +16,26 @@ const group = readMergeGroup(env);
 const service = new LeaseService(inputs, group);
 const folder = LeaseFolder.of(env, inputs, group);
 const record = folder.readRecord();
+const [, , keeper = ''] = process.argv;
 
 const stopped = new AbortController();
 setInterval(() => {
-  if (folder.isToStop()) stopped.abort();
+  if (folder.isToStop(keeper)) stopped.abort();
 }, 200).unref();
 
 let renewals = 0;
 const report = (lost: string | null, hasStopped: boolean) => {
   try {
-    folder.writeReport({ pid: process.pid, renewals, lost, hasStopped });
+    folder.writeReport(keeper, { pid: process.pid, renewals, lost, hasStopped });
   } catch {
     // The folder has gone with the job.
     stopped.abort();
   }
 };
 
-if (record?.phase === 'acquired' && record.fencingToken !== null && record.renewEveryMs !== null) {
+// A job that asked once more before this process was up has another one by now.
+const isKeeper = record?.phase === 'acquired' && record.keeper === keeper && !folder.isToStop(keeper);
+if (isKeeper && record.fencingToken !== null && record.renewEveryMs !== null) {
   report(null, false);
   const lost = await keepAlive(record.fencingToken, record.renewEveryMs).catch(() => null);
   report(lost, true);
@@ -50,7 +53,7 @@ async function keepAlive(fencingToken: number, everyMs: number): Promise<string 
       stopped.signal,
     );
     // A release took it while this call was out: that is no loss.
-    if (stopped.signal.aborted || folder.isToStop()) return null;
+    if (stopped.signal.aborted || folder.isToStop(keeper)) return null;
     if (outcome.kind === 'lost') return outcome.why;
     failures = outcome.kind === 'renewed' ? 0 : failures + 1;
     if (outcome.kind === 'renewed') renewals++;

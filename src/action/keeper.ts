@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import type { KeeperReport, LeaseFolder } from './lease-record.ts';
+import type { KeeperReport, LeaseFolder, LeaseRecord } from './lease-record.ts';
 import type { Environment } from './runner.ts';
 import { pause } from './time-limit.ts';
 
@@ -8,13 +8,12 @@ import { pause } from './time-limit.ts';
 const stopWithinMs = 3000;
 
 /**
- * Starts the process that renews the lease while the job's other steps run. It is no part of the step: it outlives it, and
+ * Starts the process that renews the lease while the job's other steps run, with the id that the record names. It is no part of the step: it outlives it, and
  * ends when a later step says so, when the job's temporary folder goes, or when the runner cleans up after the job, which it
  * does by RUNNER_TRACKING_ID in the environment.
  */
-export function startKeeper(folder: LeaseFolder, env: Environment): void {
-  folder.forgetKeeper();
-  spawn(process.execPath, [join(import.meta.dirname, 'keep-alive.ts')], {
+export function startKeeper(keeper: string, env: Environment): void {
+  spawn(process.execPath, [join(import.meta.dirname, 'keep-alive.ts'), keeper], {
     detached: true,
     stdio: 'ignore',
     env: { ...env },
@@ -26,11 +25,15 @@ export function startKeeper(folder: LeaseFolder, env: Environment): void {
 }
 
 /** Resolves when it has stopped, or is gone already; with what it last said. Undefined: it never ran. */
-export async function stopKeeper(folder: LeaseFolder): Promise<KeeperReport | undefined> {
-  folder.askToStop();
+export async function stopKeeper(
+  folder: LeaseFolder,
+  { keeper }: Pick<LeaseRecord, 'keeper'>,
+): Promise<KeeperReport | undefined> {
+  if (keeper === null) return undefined;
+  folder.askToStop(keeper);
   const untilMs = performance.now() + stopWithinMs;
   for (;;) {
-    const report = folder.readReport();
+    const report = folder.readReport(keeper);
     if (report === undefined || report.hasStopped || !isAlive(report.pid) || performance.now() > untilMs) return report;
     await pause(50, AbortSignal.timeout(stopWithinMs + 1000));
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Inputs, Outcome } from './inputs.ts';
@@ -21,7 +21,12 @@ export interface LeaseRecord {
   readonly fencingToken: number | null;
   readonly holdTtlMs: number;
   readonly renewEveryMs: number | null;
-  /** What a release has begun to report; one that is tried again says the same, or the service would take it for another. */
+  /** The id of the one keep-alive that renews it; null: none does. */
+  readonly keeper: string | null;
+  /**
+   * What a release has reported that may have arrived, without an answer that says so. One that only tries again says the
+   * same, or the service would take it for another. Null again once the service has refused it.
+   */
   readonly reported: Outcome | null;
 }
 
@@ -57,27 +62,23 @@ export class LeaseFolder {
     this.#write('lease.json', record);
   }
 
-  readReport(): KeeperReport | undefined {
-    return this.#read('keep-alive.json') as KeeperReport | undefined;
+  /** Each keeper has files of its own, so that none speaks for the lease of another, or stops for it. */
+  readReport(keeper: string): KeeperReport | undefined {
+    return this.#read(`keep-alive-${keeper}.json`) as KeeperReport | undefined;
   }
 
   /** Makes no folder: one that has gone says that the job is over. */
-  writeReport(report: KeeperReport): void {
-    this.#write('keep-alive.json', report);
+  writeReport(keeper: string, report: KeeperReport): void {
+    this.#write(`keep-alive-${keeper}.json`, report);
   }
 
-  /** Before a new one starts, so that the end of one before is not taken for its own. */
-  forgetKeeper(): void {
-    for (const name of ['stop', 'keep-alive.json']) rmSync(join(this.path, name), { force: true });
-  }
-
-  askToStop(): void {
-    writeFileSync(join(this.path, 'stop'), '');
+  askToStop(keeper: string): void {
+    writeFileSync(join(this.path, `stop-${keeper}`), '');
   }
 
   /** Also once the folder has gone. */
-  isToStop(): boolean {
-    return existsSync(join(this.path, 'stop')) || !existsSync(join(this.path, 'lease.json'));
+  isToStop(keeper: string): boolean {
+    return existsSync(join(this.path, `stop-${keeper}`)) || !existsSync(join(this.path, 'lease.json'));
   }
 
   #read(name: string): unknown {

@@ -1,6 +1,8 @@
 import { type HttpOutcome, httpCall } from './http-call.ts';
 import type { Inputs, Outcome } from './inputs.ts';
 import type { MergeGroup } from './merge-group.ts';
+import { inOneLine } from './runner.ts';
+import { toldMs } from './time-limit.ts';
 
 /** Why a build waits, as far as the service says it; mq-lease-service says nothing. */
 export interface WaitDetail {
@@ -18,14 +20,28 @@ export interface WaitDetail {
 export type Unanswered =
   /** Will not become better by asking again. */
   | { readonly kind: 'refused'; readonly status: number; readonly why: string; readonly body: ErrorBody }
-  /** Try again; whether this one had its effect is unknown. */
-  | { readonly kind: 'unavailable'; readonly why: string; readonly retryAfterMs: number | undefined };
+  /** Try again. */
+  | {
+      readonly kind: 'unavailable';
+      readonly why: string;
+      readonly retryAfterMs: number | undefined;
+      /** Whether it may have had its effect all the same. */
+      readonly mayHaveArrived: boolean;
+    };
+
+/** A good answer with something in it that no such service says: whatever it had for an effect, nothing of it is used. */
+export interface Invalid {
+  readonly kind: 'invalid';
+  readonly why: string;
+}
+
+/** What can become of a build that is released, in the words of the services. */
+const endStatuses: readonly unknown[] = ['completed', 'success', 'failure', 'cancelled'];
 
 export type AcquireOutcome =
   | {
       readonly kind: 'acquired';
-      /** The list as it came. */
-      readonly stackedPullRequests: unknown;
+      readonly stackedPullRequests: readonly { readonly number: number }[];
       /** Absent from mq-lease-service. */
       readonly fencingToken: number | undefined;
       readonly renewAfterMs: number | undefined;
@@ -39,12 +55,14 @@ export type AcquireOutcome =
     }
   /** 409: newcomers are kept out for now, or this commit is no longer one that waits. */
   | { readonly kind: 'kept_out'; readonly why: string; readonly retryAfterMs: number | undefined }
+  | Invalid
   | Unanswered;
 
 export type ReleaseOutcome =
   | { readonly kind: 'released'; readonly status: string }
   /** This commit has nothing to release, and so says the service. */
   | { readonly kind: 'not_held'; readonly why: string }
+  | Invalid
   | Unanswered;
 
 export type RenewOutcome = { readonly kind: 'renewed' } | { readonly kind: 'lost'; readonly why: string } | Unanswered;
@@ -78,23 +96,32 @@ export class LeaseService {
     if (answer.kind === 'answered' && answer.status === 409)
       return { kind: 'kept_out', why: contextOf(answer), retryAfterMs: answer.retryAfterMs };
     const json = good(answer);
-    const status = record(json?.['request'])['status'];
     if (json === undefined || answer.kind === 'failed') return unanswered(answer);
-    if (status === 'acquired')
-      return {
-        kind: 'acquired',
-        stackedPullRequests: json['stacked_pull_requests'] ?? [],
-        fencingToken: number(json['fencing_token']),
-        renewAfterMs: number(json['renew_after_ms']),
-      };
+    const status = statusOf(json);
+    if (status === 'acquired') return this.#acquired(json);
     if (status === 'completed') return { kind: 'completed' };
     if (status === 'pending')
       return {
         kind: 'pending',
         wait: waitDetail(json),
-        pollAfterMs: number(json['poll_after_ms']) ?? answer.retryAfterMs,
+        pollAfterMs: toldMs(json['poll_after_ms']) ?? answer.retryAfterMs,
       };
-    return { kind: 'unavailable', why: `an answer without a status we know`, retryAfterMs: undefined };
+    return status === undefined ? unanswered(answer) : this.#invalid('status', status);
+  }
+
+  #acquired(json: Json): AcquireOutcome {
+    const stack = json['stacked_pull_requests'] ?? [];
+    if (!isStack(stack)) return this.#invalid('stacked_pull_requests', stack);
+    const token = json['fencing_token'] ?? undefined;
+    if (token !== undefined && !isWhole(token)) return this.#invalid('fencing_token', token);
+    const stackedPullRequests = stack.map(({ number: pullRequest }) => ({ number: pullRequest }));
+    const renewAfterMs = number(json['renew_after_ms']);
+    return { kind: 'acquired', stackedPullRequests, fencingToken: token, renewAfterMs };
+  }
+
+  #invalid(name: string, value: unknown): Invalid {
+    const shown = inOneLine(JSON.stringify(value)).slice(0, 100);
+    return { kind: 'invalid', why: `the service at ${this.#url} answers with a ${name} that cannot be one: ${shown}` };
   }
 
   async release(
@@ -109,8 +136,9 @@ export class LeaseService {
       20_000,
       signal,
     );
-    const status = record(good(answer)?.['request'])['status'];
-    if (typeof status === 'string') return { kind: 'released', status };
+    const status = statusOf(good(answer));
+    if (typeof status === 'string' && endStatuses.includes(status)) return { kind: 'released', status };
+    if (status !== undefined) return this.#invalid('status', status);
     // A body that the service does not accept says "Invalid request" instead.
     if (answer.kind === 'answered' && answer.status === 400 && errorOf(answer).error === "Couldn't release the lock")
       return { kind: 'not_held', why: contextOf(answer) };
@@ -120,7 +148,7 @@ export class LeaseService {
   async renew(fencingToken: number, timeoutMs: number, signal: AbortSignal): Promise<RenewOutcome> {
     const body = { head_sha: this.#group.headSha, fencing_token: fencingToken };
     const answer = await this.#post('renew', body, timeoutMs, signal);
-    if (good(answer) !== undefined) return { kind: 'renewed' };
+    if (statusOf(good(answer)) === 'acquired') return { kind: 'renewed' };
     if (answer.kind === 'answered' && (answer.status === 410 || answer.status === 409))
       return { kind: 'lost', why: contextOf(answer) };
     return unanswered(answer);
@@ -136,18 +164,34 @@ export class LeaseService {
 }
 
 type Answered = Extract<HttpOutcome, { kind: 'answered' }>;
+type Json = Readonly<Record<string, unknown>>;
 
-function good(answer: HttpOutcome): Readonly<Record<string, unknown>> | undefined {
+function good(answer: HttpOutcome): Json | undefined {
   return answer.kind === 'answered' && answer.status === 200 ? answer.json : undefined;
+}
+
+function statusOf(json: Json | undefined): unknown {
+  return record(json?.['request'])['status'];
+}
+
+function isStack(value: unknown): value is readonly { readonly number: number }[] {
+  return Array.isArray(value) && value.every((it) => isWhole(record(it)['number']));
+}
+
+function isWhole(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
 }
 
 /** A call of ours that is wrong stays wrong; all else may pass, a page that a proxy put in the service's place included. */
 function unanswered(answer: HttpOutcome): Unanswered {
-  if (answer.kind === 'failed') return { kind: 'unavailable', why: answer.why, retryAfterMs: undefined };
+  if (answer.kind === 'failed')
+    return { kind: 'unavailable', why: answer.why, retryAfterMs: undefined, mayHaveArrived: true };
   const { status, retryAfterMs } = answer;
-  const why = `${status} ${inOneLine(answer)}`;
-  const mayPass = status >= 500 || status === 200 || status === 408 || status === 425 || status === 429;
-  return mayPass ? { kind: 'unavailable', why, retryAfterMs } : { kind: 'refused', status, why, body: errorOf(answer) };
+  const why = `${status} ${said(answer)}`.trimEnd();
+  const mayHaveArrived = status >= 500 || status === 200 || status === 408;
+  if (mayHaveArrived || status === 425 || status === 429)
+    return { kind: 'unavailable', why, retryAfterMs, mayHaveArrived };
+  return { kind: 'refused', status, why, body: errorOf(answer) };
 }
 
 function errorOf({ json }: Answered): ErrorBody {
@@ -157,13 +201,16 @@ function errorOf({ json }: Answered): ErrorBody {
 /** The particular reason where there is one, or all that was said. */
 function contextOf(answer: Answered): string {
   const { context } = errorOf(answer);
-  return typeof context === 'string' && context !== '' ? context : inOneLine(answer);
+  return typeof context === 'string' && context !== '' ? short(context) : said(answer);
 }
 
-function inOneLine(answer: Answered): string {
+function said(answer: Answered): string {
   const { error, context } = errorOf(answer);
-  const said = error === '' ? answer.text : [error, context === undefined ? '' : words(context)].join(' ');
-  return said.replace(/\s+/g, ' ').trim().slice(0, 500);
+  return short(error === '' ? answer.text : [error, context === undefined ? '' : words(context)].join(' '));
+}
+
+function short(text: string): string {
+  return inOneLine(text.slice(0, 5000)).slice(0, 500);
 }
 
 function words(context: unknown): string {
@@ -186,8 +233,8 @@ function waitDetail(json: Readonly<Record<string, unknown>>): WaitDetail {
   };
 }
 
-function record(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+function record(value: unknown): Json {
+  return typeof value === 'object' && value !== null ? (value as Json) : {};
 }
 
 function number(value: unknown): number | undefined {

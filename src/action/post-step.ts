@@ -22,7 +22,9 @@ export async function postStep(step: Step): Promise<void> {
     return;
   }
   if (record.phase === 'acquired') runner.info(`The job ends (${inputs.jobStatus}) with the lease: releasing it`);
-  const settled = await within(limit, step, () => settle(folder, record, inputs.jobStatus, { service, runner, limit }));
+  // A release step whose answer did not come is tried again, and with its own words.
+  const outcome = record.reported ?? inputs.jobStatus;
+  const settled = await within(limit, step, () => settle(folder, record, outcome, { service, runner, limit }));
   // That a build which never got the lease has none is no news.
   if (settled.kind === 'nothing') runner.info(`Nothing to release: ${settled.why}`);
   else tellSettled(step, settled);
@@ -31,7 +33,7 @@ export async function postStep(step: Step): Promise<void> {
 /** Another job is to release it: from here on nobody renews it, so it gets its whole time once more. */
 async function leaveHeld(step: Step, record: LeaseRecord): Promise<void> {
   const { folder, service, runner, cancelled } = step;
-  const report = await stopKeeper(folder);
+  const report = await stopKeeper(folder, record);
   if (typeof report?.lost === 'string') {
     tellSettled(step, { kind: 'lost', why: report.lost });
     return;

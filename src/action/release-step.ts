@@ -1,7 +1,7 @@
 import { depthInQueue } from './depth.ts';
 import type { Outcome } from './inputs.ts';
 import { ActionProblem } from './problem.ts';
-import { type Settled, releaseHeld, settle } from './release.ts';
+import { type HeldLease, type Settled, releaseHeld, settle } from './release.ts';
 import type { Step } from './step.ts';
 import { type TimeLimit, inWords, timeLimit } from './time-limit.ts';
 
@@ -17,11 +17,9 @@ export async function releaseStep(step: Step, outcome: Outcome): Promise<void> {
     if (record !== undefined) return settle(folder, record, outcome, { service, runner, limit });
     const { fencingToken } = inputs;
     const priority = await priorityOf(step, limit);
-    return releaseHeld({ kind: 'held', priority, fencingToken, isSure: fencingToken !== undefined }, outcome, {
-      service,
-      runner,
-      limit,
-    });
+    const isSure = fencingToken !== undefined;
+    const held: HeldLease = { kind: 'held', priority, fencingToken, isSure, reported: null };
+    return releaseHeld(held, outcome, { service, runner, limit });
   });
   tellSettled(step, settled);
 }
@@ -62,7 +60,10 @@ export async function within(limit: TimeLimit, step: Step, work: () => Promise<S
   }
 }
 
-/** The service stores the priority of a release but decides nothing by it, so failing to learn it must not keep the lease. */
+/**
+ * A release has to say a priority. What is decided goes by the one of the grant (mq-lease-service stores the new one, and
+ * counts by it in a metric), so failing to learn it must not keep the lease.
+ */
 async function priorityOf(step: Step, limit: TimeLimit): Promise<number> {
   const { inputs, group, runner, env } = step;
   if (inputs.priority !== undefined) return inputs.priority;

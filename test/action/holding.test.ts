@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { JobRun } from '../support/actions-runner/job-run.ts';
@@ -23,7 +23,7 @@ function keeperOf(build: Build): { pid: number; renewals: number } {
 }
 
 function keeperFile({ run }: Build): string {
-  return join(run.temp, globSync('signalbox-merge-queue-*/keep-alive.json', { cwd: run.temp })[0] ?? '');
+  return join(run.temp, globSync('signalbox-merge-queue-*/keep-alive-*.json', { cwd: run.temp })[0] ?? '');
 }
 
 /** Not one that has ended and that nobody has asked about. */
@@ -139,6 +139,65 @@ describe('a job that holds the lease', () => {
       expect(await build.run.ended).toBe('failure');
       expect(build.run.log.text).toMatch(/##\[error\]The lease was lost before it was released/);
     }
+  });
+});
+
+describe('a job that asks twice', () => {
+  const [acquire = {}] = noRelease.steps.slice(1, 2);
+  const [release = {}] = exampleWorkflow('Staging').jobs['staging']?.steps.slice(-1) ?? [];
+  const waitsFor = (name: string) => ({
+    run: `echo reached ${name}; until [ -e "$RUNNER_TEMP/${name}" ]; do sleep 0.05; done`,
+  });
+  const job = { steps: [acquire, waitsFor('first'), { ...acquire, id: 'again' }, waitsFor('second'), release] };
+  const go = ({ run }: Build, name: string) => writeFileSync(join(run.temp, name), '');
+  /** Each keep-alive, by its pid, with what it says. */
+  const keepers = ({ run }: Build) =>
+    globSync('signalbox-merge-queue-*/keep-alive-*.json', { cwd: run.temp }).map(
+      (path) => JSON.parse(readFileSync(join(run.temp, path), 'utf8')) as { pid: number; lost: string | null },
+    );
+
+  it('has one lease and one keep-alive, the last', async () => {
+    await using queue = await builds();
+    const build = queue.start({ job, acquire: { hold_ttl_seconds: '3' } });
+    await build.run.log.line(/^reached first$/);
+    const { pid } = await until(() => keeperOf(build), { what: 'the keep-alive reports' });
+    go(build, 'first');
+    await build.run.log.line(/^reached second$/);
+    expect(runs(pid)).toBe(false);
+    await until(() => keepers(build).length === 2, { what: 'the second keep-alive reports' });
+    expect(keepers(build).filter((keeper) => runs(keeper.pid))).toHaveLength(1);
+    const { lease, again } = build.run.steps;
+    expect(again?.outputs['fencing_token']).toBe(lease?.outputs['fencing_token']);
+    go(build, 'second');
+    expect(await build.run.ended).toBe('success');
+    expect(build.run.log.text).toMatch(/^Released: completed$/m);
+    expect(build.run.log.text).not.toContain('orphan');
+  });
+
+  it('is told nothing of a lease before by a keep-alive that is stuck', async () => {
+    await using queue = await builds();
+    const build = queue.start({ job, acquire: { hold_ttl_seconds: '3' } });
+    await build.run.log.line(/^reached first$/);
+    const { pid } = await until(() => keeperOf(build), { what: 'the keep-alive reports' });
+    process.kill(pid, 'SIGSTOP');
+    await service.untilFree(queue);
+    go(build, 'first');
+    await build.run.log.line(/^reached second$/);
+    process.kill(pid, 'SIGCONT');
+    await until(() => !runs(pid), { what: 'the first keep-alive ends' });
+    go(build, 'second');
+    expect(await build.run.ended).toBe('success');
+    expect(build.run.log.text).toMatch(/^Released: completed$/m);
+  });
+
+  it('holds its lease still when it asks in vain the second time', async () => {
+    await using queue = await builds();
+    const refused = { ...acquire, id: 'again', with: { ...acquire.with, token: 'wrong-token-wrong' } };
+    const build = queue.start({ job: { steps: [acquire, refused] } });
+    expect(await build.run.ended).toBe('failure');
+    expect(build.run.log.text).toMatch(/The lease service refuses: 401/);
+    expect(build.run.log.text).toMatch(/asking whether it got the lease\nReleased: failure/);
+    await service.untilFree(queue);
   });
 });
 

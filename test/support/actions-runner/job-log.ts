@@ -1,3 +1,5 @@
+import { type Command, commandOf } from './commands.ts';
+
 /**
  * The log of one job as GitHub shows it: workflow commands are carried out, and what is to be masked is masked. `raw` keeps
  * what the programs printed, but for the commands that mask.
@@ -5,6 +7,8 @@
 export class JobLog {
   text = '';
   raw = '';
+  /** All that the runner took for one, but for the masks. */
+  readonly commands: Command[] = [];
   readonly #secrets = new Set<string>();
   readonly #listeners = new Set<() => void>();
 
@@ -18,13 +22,14 @@ export class JobLog {
 
   /** One line that a step printed. */
   printed(line: string): void {
-    const [, name = '', value = ''] = /^::([\w-]+)(?:\s[^:]*)?::(.*)$/.exec(line) ?? [];
-    if (name === 'add-mask') {
-      this.mask(unescaped(value));
+    const command = commandOf(line);
+    if (command?.name === 'add-mask') {
+      this.mask(command.data);
       return;
     }
     this.raw += `${line}\n`;
-    this.say(name === '' ? line : `##[${name}]${unescaped(value)}`);
+    if (command !== undefined) this.commands.push(command);
+    this.say(command === undefined ? line : `##[${command.name}]${command.data}`);
   }
 
   /** A line of the runner itself, or one that is to be shown as it is. */
@@ -54,8 +59,4 @@ export class JobLog {
       look();
     });
   }
-}
-
-function unescaped(text: string): string {
-  return text.replaceAll('%0A', '\n').replaceAll('%0D', '\r').replaceAll('%25', '%');
 }
