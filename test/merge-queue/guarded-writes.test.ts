@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
-import { parseMergeQueueName } from '../../src/protocol/merge-queue.ts';
+import { mergeQueueId, parseMergeQueueName, providerId } from '../../src/protocol/merge-queue.ts';
+import { SignalboxError } from '../../src/protocol/errors.ts';
 import type { Epoch, ReplicaId } from '../../src/protocol/ids.ts';
+import { Database, type Lane } from '../../src/store/database.ts';
 import { readMergeQueue, saveMergeQueue } from '../../src/store/merge-queues.ts';
 import { openRacer, sqlStateOf } from '../support/blocked.ts';
 import { type TestDatabase, freshDatabase } from '../support/database.ts';
@@ -258,6 +260,146 @@ test('a merge queue nobody configured follows the defaults of the replica that i
   expect(outcomeOf(await quick.poll(2))).toBe('pending');
 });
 
+/** Of a merge queue made on first use only some settings are in storage. */
+const ownDefaults = {
+  expected_count: 1,
+  hold_ttl_ms: 77_000,
+  require_token: true,
+  success_completes: 'contained',
+} as const;
+
+test('configuring a merge queue made on first use keeps the defaults of the caller for what it does not name', async () => {
+  await using db = await freshDatabase();
+  await using other = openReplica(db);
+  await using replica = openReplica(db, { settings: ownDefaults });
+  const { id } = new Builds([other]);
+  await new Builds([other]).poll(1);
+  const configure = (change: object) =>
+    replica.queues.configure(id, change, { ifVersion: undefined, actor: undefined });
+  expect(await configure({ ttl_ms: 5000 })).toMatchObject({ ...ownDefaults, ttl_ms: 5000, auto_created: false });
+  expect((await other.queues.show(id))?.settings).toMatchObject({ ...ownDefaults, ttl_ms: 5000 });
+  // From then on it keeps what it has, whatever the defaults of whoever changes it.
+  await other.queues.configure(id, { ttl_ms: 6000 }, { ifVersion: undefined, actor: undefined });
+  expect(await replica.queues.detail(id)).toMatchObject({ ...ownDefaults, ttl_ms: 6000 });
+});
+
+test('a merge queue made on first use is shown with the defaults, one by one and in the list; a configured one is not', async () => {
+  await using db = await freshDatabase();
+  await using replica = openReplica(db, { settings: ownDefaults });
+  await using other = openReplica(db);
+  const [made, configured] = [aMergeQueue('made'), aMergeQueue('configured')];
+  await new Builds([other], made).poll(1);
+  await other.queues.configure(configured, {}, { ifVersion: undefined, actor: undefined });
+  const { merge_queues: page } = await replica.queues.page({ prefix: 'merge-queue/', cursor: '', limit: 10 });
+  expect(page.map(({ base_ref: baseRef }) => baseRef)).toEqual(['configured', 'made']);
+  expect(page[1]).toMatchObject({ ...ownDefaults, auto_created: true });
+  expect(await replica.queues.detail(made)).toMatchObject(ownDefaults);
+  expect(page[0]).toMatchObject({ expected_count: 4, hold_ttl_ms: null, require_token: false, auto_created: false });
+});
+
+test('the list has all merge queues, and is read in pages', async () => {
+  await using db = await freshDatabase();
+  const gate = aGate();
+  await using replica = openReplica(db, { intercept: gate.intercept });
+  await db.query(`insert into signalbox.merge_queues (queue, owner, repo, base_ref, stabilisation_ms, ttl_ms,
+      expected_count, delay_count, window_started_at, used_at, created_at, updated_at)
+    select 'merge-queue/o/r/b' || n, 'o', 'r', 'b' || n, 1, 1, 1, 0, now(), now(), now(), now()
+    from generate_series(1, 250) n`);
+  const listed = await replica.queues.list('merge-queue/');
+  expect(new Set(listed.map(({ id }) => id.baseRef)).size).toBe(250);
+  expect(listed).toHaveLength(250);
+  expect(gate.count('starts_with')).toBe(3);
+  expect(await replica.queues.list('merge-queue/o/r/b25')).toHaveLength(2);
+});
+
+test('a client that hung up before its call was decided is given nothing, and its neighbours are answered', async () => {
+  await using race = await aRace();
+  const client = new AbortController();
+  const stands = race.gate.stopBefore('read_merge_queue');
+  const gone = race.slow.poll(2, { signal: client.signal });
+  await stands;
+  const neighbour = race.slow.poll(1);
+  client.abort();
+  race.gate.open();
+  await expect(gone).rejects.toMatchObject({ name: 'AbortError' });
+  expect(outcomeOf(await neighbour)).toBe('acquired');
+  expect(await grantsOf(race.db)).toEqual(['sha1 acquired']);
+  expect((await race.quick.brief()).known).toEqual(['sha1 acquired']);
+});
+
+test('a client that hung up before its call was decided leaves an unused merge queue unmade', async () => {
+  await using race = await aRace();
+  const client = new AbortController();
+  const stands = race.gate.stopBefore('read_merge_queue');
+  const gone = race.slow.poll(1, { signal: client.signal });
+  await stands;
+  client.abort();
+  race.gate.open();
+  await expect(gone).rejects.toMatchObject({ name: 'AbortError' });
+  expect(race.gate.count('save_merge_queue')).toBe(0);
+  expect(await rowsOf(race.db, 'select from signalbox.merge_queues')).toHaveLength(0);
+});
+
+test('a client that hung up while others wrote first is given nothing when it is decided again', async () => {
+  await using race = await aRace();
+  await race.quick.polls(9);
+  const client = new AbortController();
+  await race.quick.release(9, 'failure');
+  const stands = race.gate.stopBefore('save_merge_queue');
+  const gone = race.slow.poll(1, { signal: client.signal });
+  await stands;
+  await race.quick.polls(2);
+  await race.quick.release(2, 'failure');
+  client.abort();
+  race.gate.open();
+  await expect(gone).rejects.toMatchObject({ name: 'AbortError' });
+  expect(await grantsOf(race.db)).toEqual([]);
+});
+
+test('a call that is told that the replica stops has not hung up: it is decided', async () => {
+  await using race = await aRace();
+  const stop = new AbortController();
+  const stands = race.gate.stopBefore('read_merge_queue');
+  const waiting = race.slow.poll(1, { signal: stop.signal });
+  await stands;
+  stop.abort(new SignalboxError('shutting_down'));
+  race.gate.open();
+  expect(outcomeOf(await waiting)).toBe('acquired');
+});
+
+test('renewals alone go on the lane of renewals, and with other calls on theirs', async () => {
+  await using db = await freshDatabase();
+  await using database = new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
+  const lanes: Lane[] = [];
+  const watched = {
+    query: (...call: Parameters<Database['query']>) => {
+      lanes.push(call[0]);
+      return database.query(...call);
+    },
+  } as unknown as Database;
+  await using replica = openReplica(db, { settings: atOnce, database: watched });
+  const builds = new Builds([replica]);
+  const token = tokenOf(await builds.poll(1));
+  expect(new Set(lanes.splice(0))).toEqual(new Set(['contended']));
+  tokenOf(await builds.renew(1, token));
+  expect(lanes.splice(0)).toEqual(['renew', 'renew']);
+});
+
+test('after a failover that lost a write, what was decided on that write is decided again', async () => {
+  await using race = await aRace();
+  await race.quick.polls(9);
+  await race.quick.release(9, 'failure');
+  const stands = race.gate.stopBefore('save_merge_queue');
+  const slow = race.slow.poll(1);
+  await stands;
+  // The newest write is gone, and somebody else writes in its place.
+  await race.db.query('update signalbox.merge_queues set version = version - 1');
+  expect(outcomeOf(await race.quick.poll(2))).toBe('acquired');
+  race.gate.open();
+  expect(outcomeOf(await slow)).toBe('lease_taken');
+  expect(await grantsOf(race.db)).toEqual(['sha2 acquired']);
+});
+
 test('a tick of a leader whose term is over writes nothing', async () => {
   await using race = await aRace();
   const clock = await stopClock(race.db);
@@ -385,6 +527,20 @@ test('a merge queue in use is not deleted, but by force: then its holder is told
   expect(tokenOf(await race.quick.poll(1))).toBeGreaterThan(token);
 });
 
+test('deleting by force clears again what registers in between: it is in the history, and its holder is told', async () => {
+  await using race = await aRace();
+  const tokens = [tokenOf(await race.quick.poll(1))];
+  const stands = race.gate.stopBefore('delete_merge_queue');
+  const removed = race.slow.next().remove(race.slow.id, { force: true, ifVersion: undefined, actor: 'ops' });
+  await stands;
+  tokens.push(tokenOf(await race.quick.poll(2)));
+  race.gate.open();
+  await removed;
+  expect(await rowsOf(race.db, 'select from signalbox.merge_queues')).toHaveLength(0);
+  for (const [index, token] of tokens.entries())
+    expect(await race.quick.renew(index + 1, token)).toMatchObject({ refusal: 'lease_lost', reason: 'cleared' });
+});
+
 test('a grant whose answer was lost is had again with the same request id, and not given to another', async () => {
   await using race = await aRace();
   race.gate.fail('save_merge_queue', 'after');
@@ -407,4 +563,14 @@ test('every name that merge queues are stored under is understood again', async 
   );
   expect(names).toHaveLength(5);
   for (const { queue, base_ref: baseRef } of names) expect(parseMergeQueueName(queue)).toEqual(aMergeQueue(baseRef));
+});
+
+test.each([
+  ['a:b', 'c'],
+  ['a', 'b:c'],
+])('owner %s with repo %s names no merge queue: the provider ids of two would be the same', (owner, repo) => {
+  expect(mergeQueueId(owner, repo, 'main')).toBeUndefined();
+  expect(parseMergeQueueName(`merge-queue/${owner}/${repo}/main`)).toBeUndefined();
+  const inBaseRef = mergeQueueId('a', 'b', 'c:main');
+  expect(inBaseRef && providerId(inBaseRef)).toBe('a:b:c:main');
 });

@@ -127,6 +127,21 @@ describe.each([
     }
   });
 
+  it('W1: a longer hold ttl counts for the holder that is there, from when it was last heard; a shorter one does not', async () => {
+    await heldBy(1);
+    const setTo = (hold_ttl_ms: number) =>
+      builds.next().configure(builds.id, { hold_ttl_ms }, { ifVersion: undefined, actor: undefined });
+    await setTo(2 * holdTtlMs);
+    // Somebody looks: the leader, or whoever calls.
+    if (withLeader) await reap();
+    else expect(await newcomer()).toBe('lease_taken');
+    await clock.pass(1.5 * holdTtlMs);
+    await setTo(1000);
+    if (withLeader) await reap();
+    expect(await newcomer()).toBe('lease_taken');
+    expect(await timeUntilIn(withLeader, newcomer)).toBe(holdTtlMs / 2);
+  });
+
   it('W3: a loser that dies after the success keeps newcomers out for its ttl', async () => {
     await heldBy(3);
     await builds.polls(1, 2);
@@ -189,9 +204,9 @@ it('a leader alone heals what nobody calls, and then has nothing to do', async (
   expect(await reap()).toBe(2);
   expect(await builds.brief()).toEqual({ acquired: null, known: [] });
 
-  // Nobody is in anybody's way: kept for an hour at least.
+  // Nobody is in anybody's way: kept for three ttls.
   await builds.polls(1);
-  await clock.pass(3_599_000);
+  await clock.pass(3 * ttlMs - 1000);
   expect(await reap()).toBe(0);
   await clock.pass(1001);
   expect(await reap()).toBe(1);
@@ -207,6 +222,54 @@ it('W2: the holder that asks again gets its lease again by request id or token, 
   expect(outcomeOf(await builds.poll(2))).toBe('status_mismatch');
   expect(outcomeOf(await builds.poll(2, { requestId: 'another attempt' }))).toBe('status_mismatch');
   expect(outcomeOf(await builds.poll(2, { fencingToken: token + 1 }))).toBe('token_mismatch');
+});
+
+describe('an acquire with the token of a lease that is over', () => {
+  it.each(['failure', 'cancelled'] as const)(
+    'that ended with %s is told so, and registers nothing',
+    async (outcome) => {
+      const token = await heldBy(1);
+      await builds.release(1, outcome);
+      expect(await builds.poll(1, { fencingToken: token })).toMatchObject({ refusal: 'lease_lost', reason: outcome });
+      expect(await builds.brief()).toEqual({ acquired: null, known: [] });
+      expect(await builds.polls(1)).toEqual(['pending']);
+      // Also while it waits for the next one, and has that.
+      expect(await builds.poll(1, { fencingToken: token })).toMatchObject({ refusal: 'lease_lost', reason: outcome });
+      await clock.pass(windowMs);
+      expect(await builds.polls(1)).toEqual(['acquired']);
+      expect(await builds.poll(1, { fencingToken: token })).toMatchObject({ refusal: 'lease_lost', reason: outcome });
+    },
+  );
+
+  it('that succeeded is told that it is completed, long after too', async () => {
+    const token = await heldBy(1);
+    await builds.release(1, 'success');
+    const again = async () => outcomeOf(await builds.poll(1, { fencingToken: token }));
+    expect(await again()).toBe('completed');
+    await builds.poll(2);
+    expect(await again()).toBe('completed');
+    expect((await builds.brief()).known).toEqual(['sha2 pending']);
+  });
+
+  it('that expired or was cleared is told so, also while another holds', async () => {
+    const token = await heldBy(2);
+    await clock.pass(holdTtlMs - 1);
+    await builds.polls(1);
+    await clock.pass(1);
+    expect(await builds.polls(1)).toEqual(['acquired']);
+    expect(await builds.poll(2, { fencingToken: token })).toMatchObject({ refusal: 'lease_lost', reason: 'expired' });
+    expect((await builds.brief()).acquired).toBe('sha1 acquired');
+    await builds.clear('ops');
+    const next = await heldBy(3);
+    await builds.clear('ops');
+    expect(await builds.poll(3, { fencingToken: next })).toMatchObject({ refusal: 'lease_lost', reason: 'cleared' });
+    expect(await builds.brief()).toEqual({ acquired: null, known: [] });
+  });
+
+  it('that nobody knows of is refused, and registers nothing', async () => {
+    expect(outcomeOf(await builds.poll(1, { fencingToken: 7 }))).toBe('token_mismatch');
+    expect(await builds.brief()).toEqual({ acquired: null, known: [] });
+  });
 });
 
 describe('W10: a release again with the token', () => {

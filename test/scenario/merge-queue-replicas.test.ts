@@ -133,8 +133,8 @@ describe.concurrent('with a leader and real time, a merge queue frees itself', (
   test('W1: a dead holder ends by its deadline, and the next highest has it', async () => {
     await withLeader(async (builds, database) => {
       // What a holder of a short deadline would have asked for.
-      await database.query(`update signalbox.merge_requests set expires_at = signalbox.clock() + interval '1 s'
-        where status = 'acquired'`);
+      await database.query(`update signalbox.merge_requests set hold_ttl_ms = 1000,
+        expires_at = last_seen_at + interval '1 s' where status = 'acquired'`);
       await database.query('update signalbox.merge_queues set due_at = signalbox.clock(), version = version + 1');
       const heir = await builds.acquire(2, { wait_ms: 20_000 });
       expect([saidOf(heir), stackOf(heir)]).toEqual(['acquired', [1, 2]]);

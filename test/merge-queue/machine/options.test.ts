@@ -79,6 +79,37 @@ describe('success_completes (W7)', () => {
     expect([queue.acquire('3'), queue.acquire('5')]).toEqual(['pending', 'pending']);
   });
 
+  it('contained: the priority of the grant counts, not that of the release', () => {
+    for (const stated of [9, 1]) {
+      const queue = withBuildsNotContained();
+      expect(queue.releaseAs('2', 'success', { priority: stated })).toMatchObject({ request: { priority: 3 } });
+      expect(queue.events.at(-1)).toMatchObject({ type: 'ended', priority: 3, mergedBatchSize: 2 });
+      expect(['3', '5', '1'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'pending', 'completed']);
+    }
+  });
+
+  it('contained: the priority of the grant counts, not that of a poll of the holder, refused or not', () => {
+    for (const asked of [{}, { fencingToken: 1 }])
+      for (const priority of [9, 1]) {
+        const queue = withBuildsNotContained({ refused_acquire_updates: true });
+        const said = queue.acquire('2', { priority, headRef: refOf(20), ...asked });
+        expect(said).toBe('fencingToken' in asked ? 'acquired' : 'status_mismatch');
+        expect(queue.state.grant).toMatchObject({ priority: 3, headRef: refOf(20) });
+        queue.release('2', 'success');
+        expect(['3', '5', '1'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'pending', 'completed']);
+      }
+  });
+
+  it('all: the latest priority of the holder is kept and shown, as in the original', () => {
+    const queue = withBuildsNotContained({ success_completes: 'all' });
+    queue.acquire('2', { priority: 4, fencingToken: 1 });
+    expect(queue.state.grant?.priority).toBe(4);
+    queue.acquire('2', { priority: 6 });
+    expect(queue.state.grant?.priority).toBe(6);
+    expect(queue.releaseAs('2', 'success', { priority: 8 })).toMatchObject({ request: { priority: 8 } });
+    expect(queue.show().acquired?.request.priority).toBe(8);
+  });
+
   it('contained: a silent build that was not contained is not told that it is completed', () => {
     const queue = withBuildsNotContained();
     queue.release('2', 'success');
@@ -215,6 +246,70 @@ describe('hold_ttl_ms (W1)', () => {
     expect(queue.state.grant?.expiresAtMs).toBe(queue.nowMs + 90_000);
   });
 
+  it('a renewal may ask for a longer one, which counts in those after it too; a shorter one waits for the deadline', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    const renew = (holdTtlMs: number | null) => queue.put({ verb: 'renew', headSha: '3', fencingToken: 1, holdTtlMs });
+    expect(renew(90_000)).toMatchObject({ grant: { ttlRemainingMs: 90_000 } });
+    queue.pass(50_000);
+    expect(renew(null)).toMatchObject({ grant: { ttlRemainingMs: 90_000 } });
+    expect(renew(1000)).toMatchObject({ grant: { ttlRemainingMs: 90_000 } });
+    queue.pass(89_500);
+    expect(renew(null)).toMatchObject({ grant: { ttlRemainingMs: 1000 } });
+  });
+
+  it('a longer one of the queue counts for the holder that is there, from when it was last heard', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    const grantedAtMs = queue.nowMs;
+    queue.pass(50_000);
+    queue.settings = { ...queue.settings, hold_ttl_ms: 90_000 };
+    expect(queue.acquire('2')).toBe('pending');
+    expect(queue.state.grant?.expiresAtMs).toBe(grantedAtMs + 90_000);
+    queue.pass(39_999);
+    expect([queue.acquire('1'), queue.acquire('2')]).toEqual(['pending', 'pending']);
+    queue.pass(1);
+    expect(queue.acquire('2')).toBe('acquired');
+  });
+
+  it('a longer one of the queue counts also past the deadline while nobody has noticed, and by the reaper too', () => {
+    for (const change of [{ hold_ttl_ms: 90_000 }, { hold_ttl_ms: null, ttl_ms: 9000 }]) {
+      const queue = heldByThree({ hold_ttl_ms: 60_000 });
+      queue.pass(70_000);
+      queue.settings = { ...queue.settings, ...change };
+      queue.tick();
+      expect(queue.state.grant).toMatchObject({ outcome: null, expiresAtMs: queue.nowMs + 20_000 });
+      expect(queue.dueAtMs).toBeLessThanOrEqual(queue.nowMs + 20_000);
+      queue.pass(20_000);
+      queue.tick();
+      expect(queue.events).toContainEqual(expect.objectContaining({ type: 'ended', outcome: 'expired', headSha: '3' }));
+    }
+  });
+
+  it('a longer one of the queue does not count for a holder that asked for its own', () => {
+    const queue = new MachineUnderTest({ expected_count: 1, hold_ttl_ms: 60_000 });
+    queue.acquire('1', { holdTtlMs: 5000 });
+    queue.settings = { ...queue.settings, hold_ttl_ms: 90_000 };
+    queue.pass(4999);
+    queue.tick();
+    expect(queue.state.grant).toMatchObject({ outcome: null, expiresAtMs: queue.nowMs + 1 });
+    queue.pass(1);
+    queue.tick();
+    expect(queue.state.grant).toBeNull();
+  });
+
+  it('a shorter one of the queue never moves a deadline back', () => {
+    const queue = heldByThree({ hold_ttl_ms: 60_000 });
+    const deadlineMs = queue.state.grant?.expiresAtMs;
+    queue.settings = { ...queue.settings, hold_ttl_ms: 1000 };
+    queue.pass(30_000);
+    expect([queue.acquire('2'), queue.renew('3', 1), queue.acquire('3', { fencingToken: 1 })]).toEqual([
+      'pending',
+      'acquired',
+      'acquired',
+    ]);
+    queue.tick();
+    expect(queue.state.grant).toMatchObject({ outcome: null, expiresAtMs: deadlineMs });
+  });
+
   it('a refused poll of the holder does not renew', () => {
     const queue = heldByThree({ hold_ttl_ms: 60_000 });
     queue.pass(59_000);
@@ -235,7 +330,7 @@ describe('hold_ttl_ms (W1)', () => {
     expect(queue.ask('3', { fencingToken: 1 })).toMatchObject({ grant: { fencingToken: 1, ttlRemainingMs: 60_000 } });
     queue.pass(60_000);
     queue.tick();
-    expect(queue.acquire('3', { fencingToken: 1 })).toBe('pending');
+    expect([queue.acquire('3', { fencingToken: 1 }), queue.acquire('3')]).toEqual(['token_mismatch', 'pending']);
   });
 
   it('a release after it was noticed is refused', () => {
@@ -306,12 +401,129 @@ describe('request_id (W2)', () => {
     expect(queue.ask('1', { requestId: 'run 1' })).toMatchObject({ grant: { ttlRemainingMs: 5000 } });
   });
 
+  it('a build that was told that it is completed is told so again under its request id, and is else a newcomer', () => {
+    const toldOnce = () => {
+      const queue = new MachineUnderTest({ expected_count: 2 });
+      queue.acquire('1', { priority: 1, requestId: 'run 1' });
+      queue.acquire('2', { priority: 2 });
+      queue.release('2', 'success');
+      expect(queue.acquire('1', { requestId: 'run 1' })).toBe('completed');
+      return queue;
+    };
+    const again = toldOnce();
+    expect([again.acquire('1', { requestId: 'run 1' }), again.acquire('1', { requestId: 'run 1' })]).toEqual([
+      'completed',
+      'completed',
+    ]);
+    expect(again.last?.events).toEqual([]);
+    for (const requestId of [null, 'run 2']) {
+      const queue = toldOnce();
+      expect([queue.acquire('1', { requestId }), queue.acquire('1', { requestId: 'run 1' })]).toEqual([
+        'pending',
+        'pending',
+      ]);
+    }
+  });
+
   it('the completed holder that asks again under its request id is told that it is completed', () => {
     const queue = new MachineUnderTest({ expected_count: 2 });
     queue.acquire('1', { priority: 1 });
     queue.acquire('2', { priority: 2, requestId: 'run 2' });
     queue.release('2', 'success');
     expect(queue.acquire('2', { requestId: 'run 2' })).toBe('completed');
+  });
+});
+
+describe('an acquire that shows a token of a lease that is over', () => {
+  it('is refused and registers nothing, however the lease ended; without the token it registers', () => {
+    for (const outcome of ['success', 'failure', 'cancelled'] as const) {
+      const queue = new MachineUnderTest({ expected_count: 1 });
+      queue.acquire('1', { requestId: 'run 1' });
+      queue.release('1', outcome);
+      queue.acquire('2');
+      queue.release('2', 'failure');
+      const before = queue.state;
+      expect(queue.acquire('1', { fencingToken: 1, requestId: 'run 1' })).toBe('token_mismatch');
+      expect(queue.state).toBe(before);
+      expect(queue.acquire('1')).toBe('acquired');
+    }
+  });
+
+  it('is refused while another holds, and while the build itself holds again: neither lease is touched', () => {
+    const queue = new MachineUnderTest({ expected_count: 1 });
+    queue.acquire('1');
+    queue.release('1', 'failure');
+    for (const holder of ['2', '1']) {
+      queue.acquire(holder, { requestId: 'run' });
+      const before = queue.state;
+      expect(queue.acquire('1', { fencingToken: 1, requestId: 'run' })).toBe('token_mismatch');
+      expect(queue.state).toBe(before);
+      queue.release(holder, 'failure');
+    }
+  });
+
+  it('is refused to a build that waits: it keeps its place, and gives no sign of life', () => {
+    const queue = heldByThree();
+    const before = queue.state;
+    queue.pass(1000);
+    expect(queue.acquire('2', { priority: 9, fencingToken: 1 })).toBe('token_mismatch');
+    expect(queue.state).toBe(before);
+  });
+
+  it('is refused to a build that was completed before it asked, which is told when it asks without', () => {
+    const queue = heldByThree();
+    queue.release('3', 'success');
+    queue.pass(200_001);
+    queue.tick();
+    expect([queue.acquire('1', { fencingToken: 7 }), queue.acquire('1')]).toEqual(['token_mismatch', 'completed']);
+  });
+});
+
+describe('builds that were completed and forgotten before they asked', () => {
+  /** A success of the build `holder`, whose losers then fall silent. */
+  function successBeforeSilent(queue: MachineUnderTest, holder: string, losers: readonly string[]): void {
+    queue.settings = { ...queue.settings, expected_count: losers.length + 1 };
+    for (const sha of losers) queue.acquire(sha, { priority: 1 });
+    expect(queue.acquire(holder, { priority: 2 })).toBe('acquired');
+    queue.release(holder, 'success');
+    queue.pass(200_001);
+    queue.tick();
+    expect(queue.state).toMatchObject({ grant: null, pending: [] });
+    // As the database gives them back.
+    queue.state = { ...queue.state, untold: queue.state.untold.toSorted((a, b) => (a.headSha < b.headSha ? -1 : 1)) };
+  }
+  const named = (letter: string, count: number) => Array.from({ length: count }, (_, n) => `${letter}${100 + n}`);
+  const letters = ({ state }: MachineUnderTest) =>
+    Object.fromEntries(
+      Object.entries(Object.groupBy(state.untold, ({ headSha }) => headSha.charAt(0))).map(([letter, all = []]) => [
+        letter,
+        all.length,
+      ]),
+    );
+
+  it('are remembered, but at most the newest 200', () => {
+    const queue = new MachineUnderTest();
+    successBeforeSilent(queue, 'first holder', named('z', 150));
+    expect(letters(queue)).toEqual({ z: 150 });
+    successBeforeSilent(queue, 'second holder', named('a', 100));
+    expect(letters(queue)).toEqual({ a: 100, z: 100 });
+    successBeforeSilent(queue, 'third holder', named('m', 100));
+    expect(letters(queue)).toEqual({ a: 100, m: 100 });
+    expect([queue.acquire('a150'), queue.acquire('m150'), queue.acquire('z149')]).toEqual([
+      'completed',
+      'completed',
+      'pending',
+    ]);
+  });
+
+  it('of one success more than 200: those that registered last', () => {
+    const queue = new MachineUnderTest();
+    successBeforeSilent(queue, 'holder', named('b', 201));
+    expect([queue.state.untold.length, queue.acquire('b100'), queue.acquire('b101')]).toEqual([
+      200,
+      'pending',
+      'completed',
+    ]);
   });
 });
 
@@ -398,8 +610,8 @@ describe('what is told of a build', () => {
 
 describe('builds that nobody asks for while the queue is open or held', () => {
   for (const [ttlMs, keptMs] of [
-    [200_000, 3_600_000],
-    [600_000, 6_000_000],
+    [200_000, 600_000],
+    [5000, 60_000],
   ] as const)
     it(`of a ttl of ${ttlMs} ms are forgotten by the reaper after ${keptMs} ms of silence`, () => {
       const queue = new MachineUnderTest({ ttl_ms: ttlMs });

@@ -11,6 +11,7 @@ describe('rules of handing on, in random schedules', () => {
   it('a success is told to every registered loser that still asks, even one that was forgotten meanwhile', () => {
     let told = 0;
     let toldLate = 0;
+    let late = 0;
     forAllSchedules(
       ({ taken }) => {
         const toTell = new Map<string, number>();
@@ -19,7 +20,11 @@ describe('rules of handing on, in random schedules', () => {
           const { call, answer, events, after, nowMs, settings } = one;
           if (call.verb === 'clear') toTell.clear();
           for (const event of events) if (event.type === 'evicted') evicted.add(event.headSha);
-          if (call.verb === 'acquire') {
+          // Who shows the token of a lease that is over hears of that first, and is told when it asks without.
+          if (call.verb === 'acquire' && call.fencingToken !== null && toTell.has(call.headSha)) {
+            expect(wordOf(answer)).toBe('token_mismatch');
+            late++;
+          } else if (call.verb === 'acquire') {
             const completedAtMs = toTell.get(call.headSha);
             if (completedAtMs !== undefined && nowMs - completedAtMs <= untoldMemoryMs) {
               expect(wordOf(answer)).toBe('completed');
@@ -39,6 +44,7 @@ describe('rules of handing on, in random schedules', () => {
     );
     expect(told).toBeGreaterThan(300);
     expect(toldLate).toBeGreaterThan(10);
+    expect(late).toBeGreaterThan(10);
   });
 
   it('completed is told to nobody else, but to the holder that succeeded', () => {
@@ -78,7 +84,7 @@ describe('rules of handing on, in random schedules', () => {
         if (call.verb !== 'acquire' || isKnown) continue;
         if (isOpen && after.grant === null) expect(wordOf(answer)).not.toBe('lease_taken');
         if (!isOpen && before.grant?.headSha !== call.headSha && after.grant?.headSha !== call.headSha)
-          expect(wordOf(answer)).toBe('lease_taken');
+          expect(wordOf(answer)).toBe(call.fencingToken === null ? 'lease_taken' : 'token_mismatch');
       }
     });
     expect(opened).toBeGreaterThan(500);
@@ -103,6 +109,45 @@ describe('rules of handing on, in random schedules', () => {
         } else expect(left).toEqual([]);
       }
     });
+  });
+
+  it('an acquire that shows a token is answered with the grant of that token, or refused: it registers nothing', () => {
+    let refused = 0;
+    forAllSchedules(({ taken }) => {
+      for (const { call, answer, before, after, events } of taken) {
+        if (call.verb !== 'acquire' || call.fencingToken === null) continue;
+        expect(events.map(({ type }) => type)).not.toContain('registered');
+        if (answer.kind === 'request') {
+          expect(before.grant).toMatchObject({ headSha: call.headSha, fencingToken: call.fencingToken });
+          expect(['acquired', 'completed']).toContain(wordOf(answer));
+          continue;
+        }
+        expect(wordOf(answer)).toBe('token_mismatch');
+        expect(after.grant).not.toMatchObject({
+          headSha: call.headSha,
+          fencingToken: call.fencingToken,
+          isKnown: true,
+        });
+        refused++;
+      }
+    });
+    expect(refused).toBeGreaterThan(200);
+  });
+
+  it('contained: whom a success completes is said by the priority of the grant, whatever its holder says later', () => {
+    let others = 0;
+    forAllSchedules(({ taken }) => {
+      let granted: number | undefined;
+      for (const { call, events, after, settings } of taken) {
+        if (settings.success_completes === 'all') return;
+        for (const event of events) if (event.type === 'acquired') granted = event.priority;
+        if (after.grant === null) continue;
+        expect(after.grant.priority).toBe(granted);
+        if ((call.verb === 'acquire' || call.verb === 'release') && call.headSha === after.grant.headSha)
+          others += call.priority === granted ? 0 : 1;
+      }
+    });
+    expect(others).toBeGreaterThan(50);
   });
 
   it('after a failure, a cancellation or an expiry the lease goes to those who were registered then, the highest first', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { dueAtMs } from '../../../src/merge-queue/machine/settle.ts';
-import { type MergeQueueState, inOrder, modeOf } from '../../../src/merge-queue/machine/state.ts';
+import { type Grant, type MergeQueueState, inOrder, modeOf } from '../../../src/merge-queue/machine/state.ts';
 import { step } from '../../../src/merge-queue/machine/step.ts';
 import { throughStorage, wordOf } from '../support/machine-under-test.ts';
 import { type Taken, anySettings, forAllSchedules, play, propertySeed, schedules } from '../support/schedules.ts';
@@ -61,6 +61,11 @@ function isOverWithNextLook({ after, settings }: Taken): boolean {
     : pending.every(({ priority }) => priority >= grant.priority);
 }
 
+/** Of a holder that states another priority: where only contained builds are completed, that of its grant counts for ever. */
+function priorityOf(grant: Grant | null, stated: number, { success_completes: completes }: Taken['settings']): number {
+  return grant !== null && completes === 'contained' ? grant.priority : stated;
+}
+
 describe('rules of the state, in random schedules', () => {
   it('nothing that was given is changed, and the same call put again to the same state gives the same', () => {
     forAllSchedules(({ taken }) => {
@@ -111,7 +116,8 @@ describe('rules of the state, in random schedules', () => {
         if (answer.refusal !== 'status_mismatch' || !settings.refused_acquire_updates || after === before)
           expect(after).toBe(before);
         else {
-          const { headRef, priority } = call as typeof call & { verb: 'release' };
+          const { headRef, priority: stated } = call as typeof call & { verb: 'release' };
+          const priority = priorityOf(before.grant, stated, settings);
           expect(after).toEqual({ ...before, grant: { ...before.grant, headRef, priority } });
         }
       }
@@ -138,7 +144,8 @@ describe('rules of the state, in random schedules', () => {
         expect(after.grant).toEqual({ ...before.grant, headRef, priority, isKnown });
         if (headRef === before.grant?.headRef && priority === before.grant.priority) continue;
         expect(settings.refused_acquire_updates).toBe(true);
-        expect(call).toMatchObject({ headSha: after.grant.headSha, headRef, priority });
+        expect(call).toMatchObject({ headSha: after.grant.headSha, headRef });
+        expect(priority).toBe(priorityOf(before.grant, call.priority, settings));
       }
     });
     expect(refusals).toBeGreaterThan(500);
@@ -228,27 +235,41 @@ describe('what a pending build is told, in random schedules', () => {
 
   it('its reason is what the next poll meets', () => {
     const met = new Map<string, number>();
-    forAllSchedules(({ taken }) => {
-      for (const one of taken) {
-        const wait = one.answer.kind === 'request' ? one.answer.wait : null;
-        if (wait === null) continue;
-        const { waitingFor, windowRemainingMs, delaysLeft } = wait;
-        met.set(waitingFor, (met.get(waitingFor) ?? 0) + 1);
-        const again = askAgain(one);
-        expect(windowRemainingMs === null).toBe(waitingFor !== 'stabilisation');
-        if (waitingFor === 'delay') {
-          expect(again.word).toBe(delaysLeft === 0 ? 'acquired' : 'pending');
-          if (delaysLeft > 0) expect(again.wait).toMatchObject({ waitingFor: 'delay', delaysLeft: delaysLeft - 1 });
-          continue;
+    forAllSchedules(
+      ({ taken }) => {
+        for (const one of taken) {
+          const wait = one.answer.kind === 'request' ? one.answer.wait : null;
+          if (wait === null) continue;
+          const { waitingFor, windowRemainingMs, delaysLeft } = wait;
+          met.set(waitingFor, (met.get(waitingFor) ?? 0) + 1);
+          const again = askAgain(one);
+          expect(windowRemainingMs === null).toBe(waitingFor !== 'stabilisation');
+          if (waitingFor === 'delay') {
+            const next = delaysLeft === 1 ? 'next_call' : 'delay';
+            expect(again).toMatchObject({ word: 'pending', wait: { waitingFor: next, delaysLeft: delaysLeft - 1 } });
+            continue;
+          }
+          if (waitingFor === 'next_call') {
+            expect([delaysLeft, again.word]).toEqual([0, 'acquired']);
+            continue;
+          }
+          expect(again).toEqual({ word: 'pending', wait });
+          if (windowRemainingMs === null) continue;
+          expect(windowRemainingMs).toBeGreaterThan(0);
+          expect(askAgain(one, windowRemainingMs - 1).wait?.waitingFor).toBe('stabilisation');
+          expect(askAgain(one, windowRemainingMs).wait?.waitingFor).not.toBe('stabilisation');
         }
-        expect(again).toEqual({ word: 'pending', wait });
-        if (windowRemainingMs === null) continue;
-        expect(windowRemainingMs).toBeGreaterThan(0);
-        expect(askAgain(one, windowRemainingMs - 1).wait?.waitingFor).toBe('stabilisation');
-        expect(askAgain(one, windowRemainingMs).wait?.waitingFor).not.toBe('stabilisation');
-      }
-    });
-    expect([...met.keys()].toSorted()).toEqual(['delay', 'draining', 'held', 'higher_priority', 'stabilisation']);
+      },
+      { numRuns: 600 },
+    );
+    expect([...met.keys()].toSorted()).toEqual([
+      'delay',
+      'draining',
+      'held',
+      'higher_priority',
+      'next_call',
+      'stabilisation',
+    ]);
     expect(Math.min(...met.values())).toBeGreaterThan(20);
   });
 

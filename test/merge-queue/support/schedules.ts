@@ -35,6 +35,8 @@ const move = fc.oneof(
       requestId: fc.constantFrom(null, null, 'a', 'b'),
       holdTtlMs: fc.constantFrom(null, null, null, 5000, 100_000),
       token,
+      /** Whether it shows a token though it has no lease: it is refused then, so few do. */
+      isLate: fc.nat({ max: 11 }).map((number) => number === 0),
     }),
   },
   {
@@ -153,7 +155,8 @@ export function play({ settings, moves }: Schedule): Played {
         };
         said.set(headSha, call);
         const { requestId, holdTtlMs } = next;
-        const fencingToken = tokenFor(next.token, queue.newestToken);
+        const shows = next.isLate || queue.state.grant?.headSha === headSha;
+        const fencingToken = shows ? tokenFor(next.token, queue.newestToken) : null;
         put({ verb: 'acquire', headSha, ...call, requestId, holdTtlMs, fencingToken });
         break;
       }
