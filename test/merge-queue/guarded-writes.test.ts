@@ -367,7 +367,7 @@ test('a call that is told that the replica stops has not hung up: it is decided'
   expect(outcomeOf(await waiting)).toBe('acquired');
 });
 
-test('renewals alone go on the lane of renewals, and with other calls on theirs', async () => {
+test('renewals go on the lane of renewals, other calls on theirs', async () => {
   await using db = await freshDatabase();
   await using database = new Database({ url: db.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
   const lanes: Lane[] = [];
