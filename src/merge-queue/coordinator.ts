@@ -204,7 +204,7 @@ export class MergeQueueCoordinator implements MergeQueues {
     for (let attempt = 0; ; attempt++) {
       // So that what its builds were is in the history; one that registers in between is cleared too.
       if (options.force) await desk.submit(id, { verb: 'clear' }, { actor: options.actor });
-      const outcome = await problemsOf(() => deleteMergeQueue(db, id.name, options));
+      const outcome = await problemsOf(() => deleteMergeQueue(db, id.name, { ...options, force: false }));
       if (outcome === 'deleted') break;
       if (outcome !== 'merge_queue_in_use' || !options.force || attempt >= clearAttemptsMax)
         throw new SignalboxError(outcome);

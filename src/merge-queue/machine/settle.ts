@@ -130,9 +130,10 @@ function extendDeadline(change: Change): void {
 
 function forgetUntold(change: Change): void {
   const { untold } = change.state;
-  const remembered = untold
-    .filter(({ completedAtMs }) => change.nowMs - completedAtMs <= untoldMemoryMs)
-    .slice(-untoldMax);
+  const recent = untold.filter(({ completedAtMs }) => change.nowMs - completedAtMs <= untoldMemoryMs);
+  // In storage they have no order of their own.
+  const newest = () => recent.toSorted((a, b) => a.completedAtMs - b.completedAtMs).slice(-untoldMax);
+  const remembered = recent.length > untoldMax ? newest() : recent;
   if (remembered.length < untold.length) change.state = { ...change.state, untold: remembered };
 }
 
