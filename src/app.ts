@@ -52,6 +52,9 @@ import type { Logger } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { queuesFileLog } from './telemetry/queues-file-log.ts';
 import { leadershipObserver } from './telemetry/leadership-observer.ts';
+import { webhookObserver } from './telemetry/webhook-observer.ts';
+import { PostOffice } from './webhooks/post-office.ts';
+import { WebhookRegistry } from './webhooks/registry.ts';
 
 export interface AppOptions {
   readonly settings: Settings;
@@ -261,6 +264,7 @@ async function startReplica({
   const tokens = new TokenSnapshot({ db, clock, onError: report('tokens') });
   const gatekeeper = new Gate({ clock, tokens, isOpenWithoutTokens: settings.isLoopback || settings.isInsecure });
   const observer = leadershipObserver({ log, metrics });
+  const onWebhook = webhookObserver(log, metrics.webhooks);
   const chores = [
     ...reaperChores({
       db,
@@ -296,10 +300,12 @@ async function startReplica({
     replicaId,
     leaseMs: settings.leaderLeaseMs,
     clock,
-    services: ({ term, signal: termSignal, reportDeposed }) =>
-      chores.map(
+    services: ({ term, signal: termSignal, reportDeposed }) => [
+      ...chores.map(
         (chore) => new ChoreRunner({ db, clock, chore, term, termSignal, reportDeposed, onEvent: observer.onChore }),
       ),
+      new PostOffice({ db, clock, feedTail, term, reportDeposed, onError: report('webhooks'), onEvent: onWebhook }),
+    ],
     onEvent: observer.onLeadership,
   });
   const listener = new Listener({
@@ -344,6 +350,7 @@ async function startReplica({
     coordinator,
     mergeQueues,
     patterns,
+    webhooks: new WebhookRegistry({ db }),
     gatekeeper,
     health,
     metrics,

@@ -17,6 +17,7 @@ const mayImport: Record<string, readonly string[]> = {
   notifier: ['protocol', 'runtime', 'store'],
   queues: ['protocol', 'runtime', 'store', 'notifier'],
   'merge-queue': ['protocol', 'runtime', 'store', 'queues'],
+  webhooks: ['protocol', 'runtime', 'store', 'queues'],
   access: ['protocol', 'runtime', 'store'],
   leadership: ['protocol', 'runtime', 'store'],
   maintenance: ['protocol', 'runtime', 'store'],
@@ -35,6 +36,7 @@ const mayImport: Record<string, readonly string[]> = {
     'notifier',
     'queues',
     'merge-queue',
+    'webhooks',
     'access',
     'leadership',
     'maintenance',
@@ -45,7 +47,7 @@ const mayImport: Record<string, readonly string[]> = {
 
 /** Types of what is observed; a type-only import adds no dependency when the program runs. */
 const mayImportTypes: Record<string, readonly string[]> = {
-  telemetry: ['leadership', 'maintenance', 'config'],
+  telemetry: ['leadership', 'maintenance', 'config', 'webhooks'],
 };
 
 /** Which rooms may use which packages; packages not named here may be used by nobody but tests. */
@@ -62,6 +64,7 @@ const packageRooms: Record<string, readonly string[]> = {
   '@kubernetes/client-node': ['tekton'],
   zod: ['protocol', 'config', 'http', 'notifier', 'store'],
   yaml: ['config'],
+  standardwebhooks: ['webhooks'],
 };
 
 interface Import {

@@ -439,6 +439,35 @@ CREATE INDEX waiting_latest_only ON signalbox.waiting USING btree (queue) WHERE 
 CREATE INDEX waiting_line ON signalbox.waiting USING btree (queue, kind, priority DESC, seq);
 CREATE UNIQUE INDEX waiting_claim ON signalbox.waiting USING btree (claim_id, queue);
 
+create table signalbox.webhooks (
+  name text collate "C" not null,
+  url text not null,
+  secret text not null,
+  queue_prefix text collate "C" not null,
+  types text[] collate "C",
+  enabled boolean not null,
+  allow_http boolean not null,
+  cursor_xid xid8 not null,
+  cursor_id bigint not null,
+  cursor_at timestamp with time zone not null,
+  failures integer not null default 0,
+  next_attempt_at timestamp with time zone,
+  last_attempt_at timestamp with time zone,
+  last_status integer,
+  last_error text,
+  delivered_at timestamp with time zone,
+  may_have_lost_at timestamp with time zone,
+  version bigint not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  updated_by text,
+  constraint webhooks_pkey PRIMARY KEY (name),
+  constraint webhooks_failures_not_negative CHECK ((failures >= 0)),
+  constraint webhooks_name_form CHECK ((name ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text)),
+  constraint webhooks_types_bound CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100))),
+  constraint webhooks_url_form CHECK (((url ~ '^https?://'::text) AND (length(url) <= 4000)))
+) with (fillfactor=70);
+
 create table signalbox.wide_slots (
   queue text collate "C" not null,
   claim_id text collate "C" not null,

@@ -7,6 +7,7 @@ import type { Coordinator, Health } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { MergeQueues } from '../protocol/merge-queue.ts';
 import type { QueuePatterns } from '../protocol/patterns.ts';
+import type { Webhooks } from '../protocol/webhooks.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { programVersion } from '../runtime/version.ts';
 import { RouteTable, admit } from './admission.ts';
@@ -39,11 +40,13 @@ import { queuePatternRoutes } from './routes/queue-patterns.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { runRoutes } from './routes/runs.ts';
 import { type MetricsText, serviceRoutes } from './routes/service.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 
 export interface HttpServerOptions {
   readonly coordinator: Coordinator;
   readonly mergeQueues: MergeQueues;
   readonly patterns: QueuePatterns;
+  readonly webhooks: Webhooks;
   /** Says who calls. Not optional: a server that forgot it would be open. */
   readonly gatekeeper: Gatekeeper;
   readonly health: Health;
@@ -203,6 +206,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   mergeQueueServer(app, { ...options, longPolls, settle });
   orchestratorRoutes(app, options);
   eventRoutes(app, { ...options, longPolls });
+  webhookRoutes(app, options);
   let document: Record<string, unknown> | undefined;
   serviceRoutes(app, {
     health: options.health,

@@ -12,6 +12,7 @@ export const errorCatalogue = {
   route_not_found: { status: 404, title: 'No such route' },
   queue_not_found: { status: 404, title: 'No such queue' },
   pattern_not_found: { status: 404, title: 'No such pattern' },
+  webhook_not_found: { status: 404, title: 'No such webhook' },
   merge_queue_not_found: { status: 404, title: 'No such merge queue' },
   claim_not_found: { status: 404, title: 'No such claim, or it ended longer ago than is remembered' },
   method_not_allowed: { status: 405, title: 'The route does not know this method' },

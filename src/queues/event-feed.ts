@@ -57,7 +57,8 @@ function pageOf(rows: readonly EventRow[], after: EventCursor): EventPage {
   return { events, next_after: events.at(-1)?.id ?? idOf(after) };
 }
 
-function eventOf({ cursor_xid: xid, cursor_id: id, happened_at: at, type, queue, claim_id, data }: EventRow): Event {
+/** An event as the feed shows it. */
+export function eventOf({ cursor_xid: xid, cursor_id: id, happened_at: at, type, queue, claim_id, data }: EventRow): Event {
   return { ...data, id: idOf({ xid, id }), type, queue, claim_id, at } as Event;
 }
 

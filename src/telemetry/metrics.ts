@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { MergeQueueMetrics } from './merge-queue-metrics.ts';
+import { WebhookMetrics } from './webhook-metrics.ts';
 
 /** Read when a scrape comes, from this process's memory: only how merge queues stand is asked of the database. */
 export interface Gauges {
@@ -33,11 +34,14 @@ export class Metrics {
   readonly #terms: Counter<'change'>;
   /** Those of /merge-queue. */
   readonly mergeQueues: MergeQueueMetrics;
+  /** Those of webhooks. */
+  readonly webhooks: WebhookMetrics;
 
   constructor() {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_' });
     this.mergeQueues = new MergeQueueMetrics(this.#registry);
+    this.webhooks = new WebhookMetrics(this.#registry);
     this.#requests = new Histogram({
       name: 'signalbox_http_request_seconds',
       help: 'Time from the arrival of a request to its answer, waits included.',

@@ -4,6 +4,7 @@ import type { CallContext, Coordinator, Health } from '../../src/protocol/coordi
 import { SignalboxError } from '../../src/protocol/errors.ts';
 import type { MergeQueues } from '../../src/protocol/merge-queue.ts';
 import type { QueuePatterns } from '../../src/protocol/patterns.ts';
+import type { Webhooks } from '../../src/protocol/webhooks.ts';
 import { type HttpLimits, defaultHttpLimits } from '../../src/http/limits.ts';
 import { type HttpServer, buildHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -78,6 +79,13 @@ const noPatterns: QueuePatterns = {
   appliedFile: noPattern,
   recordApplied: noPattern,
 };
+const noWebhook = () => Promise.reject(new SignalboxError('webhook_not_found'));
+const noWebhooks: Webhooks = {
+  list: () => Promise.resolve([]),
+  get: noWebhook,
+  set: noWebhook,
+  delete: noWebhook,
+};
 
 /**
  * A server whose coordinator writes down each call and answers as told, with `{version: 1}` otherwise. For rules of the
@@ -115,6 +123,7 @@ export function recordingServer(
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => Promise.resolve('up 1\n') },
     mergeQueues: options.mergeQueues ?? noMergeQueues,
     patterns: noPatterns,
+    webhooks: noWebhooks,
     gatekeeper: {
       identify: () => ({ tokenId: undefined, name: undefined, scope: 'admin', queuePrefix: '', ...options.caller }),
     },

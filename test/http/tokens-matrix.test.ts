@@ -74,6 +74,10 @@ const expected: Record<
   'POST /merge-queue/{owner}/{repo}/{base_ref}/renew': { scope: 'use', about: 'merge_queue', as: 'mq-lease-service' },
   'GET /v1/orchestrator': { scope: 'read', about: 'all' },
   'GET /v1/events': { scope: 'read', about: 'listed' },
+  'GET /v1/webhooks': { scope: 'admin', about: 'all' },
+  'GET /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
+  'PUT /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
+  'DELETE /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
   'GET /metrics': { scope: 'read', about: 'all' },
   'GET /healthz': 'open',
   'GET /readyz': 'open',
@@ -214,6 +218,7 @@ describe.each(Object.keys(expected))('%s', (name) => {
         const { rowCount } = await database.query(
           `select from signalbox.queues where queue = $1
            union all select from signalbox.queue_patterns where pattern = $1 || '*'
+           union all select from signalbox.webhooks where name = $1
            union all select from signalbox.merge_queues where queue = 'merge-queue/' || $1 || '/main'`,
           [queue],
         );

@@ -17,6 +17,7 @@ const documented = [
   ...['queue_patterns', 'queue_settings', 'queues'],
   'recent_events',
   'runs',
+  'webhooks',
 ];
 /** For those who manage tokens, and those who may know what users put into their runs. */
 const unshared = ['payloads', 'tokens'];

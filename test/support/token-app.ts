@@ -160,12 +160,14 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
     .replace('{owner}/{repo}/{base_ref}', queue.includes('/') ? `${queue}/main` : `acme/${queue}/main`)
     .replace('{pattern}', encodeURIComponent(`${queue}*`))
     .replace('{label}', 'queues.yaml')
+    .replace('{name}', encodeURIComponent(queue))
     .replace('{claim_id}', 'c')
     .replace('{holder}', 'h');
   const posted = bodies.find(([end]) => route.path.endsWith(`/${end}`))?.[1];
   const made = { queues: {}, patterns: [], merge_queues: [] };
   const settings = route.path.includes('{base_ref}') ? { ttl_ms: 1000 } : { concurrency_limit: 1 };
-  const body =
-    route.method === 'PUT' ? (verb === '{label}' ? made : settings) : route.method === 'POST' ? posted : undefined;
+  const off = { url: 'https://example.org/', enabled: false };
+  const put = verb === '{label}' ? made : verb === '{name}' ? off : settings;
+  const body = route.method === 'PUT' ? put : route.method === 'POST' ? posted : undefined;
   return { path: verb === 'check' ? `${path}?fencing_token=1` : path, ...(body === undefined ? {} : { body }) };
 }
