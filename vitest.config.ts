@@ -17,6 +17,7 @@ const databaseTests = [
   'leadership',
   'maintenance',
   'notifier',
+  'webhooks',
   'http',
   'scenario',
   'support',
@@ -36,6 +37,7 @@ const pooledTests = [
   ),
   // All that merge queues ask of the database is in these.
   'test/merge-queue/{rows-of-the-original,guarded-writes}.test.ts',
+  'test/webhooks/{delivery,post-office}.test.ts',
   aboutPooler,
 ];
 
