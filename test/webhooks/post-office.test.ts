@@ -207,9 +207,13 @@ test('one that is not on has nothing sent and no lag told; a deleted one ends', 
   expect(events.at(-1)).toEqual({ kind: 'webhook.lags', lags: [] });
   await set();
   await until(() => receiver.events.length === 1, { what: 'what was kept has come' });
+  const looks = () => events.filter((event) => event.kind === 'webhook.lags' && event.lags.length === 0).length;
+  const before = looks();
   await rig.database.query('delete from signalbox.webhooks');
+  await until(() => looks() > before, { what: 'it has seen that there is none' });
   await tell('b');
-  await until(() => events.length > 0 && events.at(-1)?.kind === 'webhook.lags', { what: 'it has looked again' });
+  await until(() => looks() > before + 5, { what: 'it has looked again' });
+  expect(receiver.claimsOf('claim.queued')).toEqual(['a']);
   await post.stop();
   expect(events.at(-1)).toEqual({ kind: 'webhook.lags', lags: [] });
 });
