@@ -20,6 +20,8 @@ export interface Inputs {
   readonly jobStatus: Outcome;
   readonly timeoutMs: number;
   readonly holdTtlMs: number;
+  /** The lease is not renewed for longer. */
+  readonly maxHoldMs: number;
   readonly postRelease: PostRelease;
   /** Undefined: the depth in the merge queue. */
   readonly priority: number | undefined;
@@ -78,6 +80,7 @@ export function readInputs(env: Environment): Inputs {
     jobStatus: outcomes.find((it) => it === input(env, 'job_status').toLowerCase()) ?? 'cancelled',
     timeoutMs: scaled('timeout_minutes', 60_000, 360, 7 * 24 * 3_600_000),
     holdTtlMs: scaled('hold_ttl_seconds', 1000, 120, 30 * 24 * 3_600_000),
+    maxHoldMs: scaled('max_hold_minutes', 60_000, 360, 30 * 24 * 3_600_000),
     postRelease: oneOf('post_release', postReleases, 'auto'),
     priority: positiveInteger('priority'),
     fencingToken: positiveInteger('fencing_token'),

@@ -1,5 +1,6 @@
 import { backoffMs, jittered } from '../runtime/backoff.ts';
 import { readInputs } from './inputs.ts';
+import { isAlive } from './keeper.ts';
 import { LeaseService, type RenewOutcome } from './lease-service.ts';
 import { LeaseFolder } from './lease-record.ts';
 import { readMergeGroup } from './merge-group.ts';
@@ -16,11 +17,11 @@ const group = readMergeGroup(env);
 const service = new LeaseService(inputs, group);
 const folder = LeaseFolder.of(env, inputs, group);
 const record = folder.readRecord();
-const [, , keeper = ''] = process.argv;
+const [, , keeper = '', runner = ''] = process.argv;
 
 const stopped = new AbortController();
 setInterval(() => {
-  if (folder.isToStop(keeper)) stopped.abort();
+  if (folder.isToStop(keeper) || (runner !== '' && !isAlive(Number(runner)))) stopped.abort();
 }, 200).unref();
 
 let renewals = 0;
@@ -43,7 +44,9 @@ if (isKeeper && record.fencingToken !== null && record.renewEveryMs !== null) {
 
 /** Why the lease was lost; null when told to stop. */
 async function keepAlive(fencingToken: number, everyMs: number): Promise<string | null> {
+  const endsAtMs = performance.now() + inputs.maxHoldMs;
   for (let failures = 0; ;) {
+    if (performance.now() > endsAtMs) return 'it was held for as long as max_hold_minutes allows';
     const waitMs =
       failures === 0 ? everyMs : Math.min(everyMs, backoffMs(failures - 1, { firstMs: 500, maxMs: 10_000 }));
     await pause(jittered(waitMs, 0.05), stopped.signal);

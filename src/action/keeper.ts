@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KeeperReport, LeaseFolder, LeaseRecord } from './lease-record.ts';
 import type { Environment } from './runner.ts';
@@ -9,11 +10,12 @@ const stopWithinMs = 3000;
 
 /**
  * Starts the process that renews the lease while the job's other steps run, with the id that the record names. It is no part of the step: it outlives it, and
- * ends when a later step says so, when the job's temporary folder goes, or when the runner cleans up after the job, which it
- * does by RUNNER_TRACKING_ID in the environment.
+ * ends when a later step says so, when the job's temporary folder goes, when the runner's process does, after
+ * max_hold_minutes, or when the runner cleans up after the job, which it does by RUNNER_TRACKING_ID in the environment.
  */
 export function startKeeper(keeper: string, env: Environment): void {
-  spawn(process.execPath, [join(import.meta.dirname, 'keep-alive.ts'), keeper], {
+  const args = [join(import.meta.dirname, 'keep-alive.ts'), keeper, `${runnerOf(process.ppid) ?? ''}`];
+  spawn(process.execPath, args, {
     detached: true,
     stdio: 'ignore',
     env: { ...env },
@@ -39,7 +41,19 @@ export async function stopKeeper(
   }
 }
 
-function isAlive(pid: number): boolean {
+/**
+ * The process that runs the steps of the job, if this is it: one that is killed cleans up nothing. Undefined where it cannot be
+ * known: in a container, on another system than Linux, under another runner. A shell between both would be gone with the step.
+ */
+export function runnerOf(pid: number): number | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'Runner.Worker' ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -56,6 +56,16 @@ describe('a job that holds the lease', () => {
     expect(runs(pid)).toBe(false);
   });
 
+  it('keeps it no longer than max_hold_minutes, and is red then', async () => {
+    await using queue = await builds();
+    const build = queue.start({ acquire: { hold_ttl_seconds: '1.5', max_hold_minutes: '0.02' } });
+    await build.run.log.line(/^deploying$/);
+    await until(async () => (await service.holder(queue)) === null, { what: 'the lease has lapsed' });
+    build.finish(0);
+    expect(await build.run.ended).toBe('failure');
+    expect(build.run.log.text).toMatch(/##\[error\].*max_hold_minutes/);
+  });
+
   it('releases in its post step when it is cancelled', async () => {
     await using queue = await builds();
     const build = queue.start({ job: noRelease });
