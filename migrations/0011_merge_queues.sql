@@ -43,7 +43,7 @@ comment on table signalbox.merge_queues is 'Merge queues: settings and window. v
 comment on column signalbox.merge_queues.due_at is 'When the reaper has to look at it; null = not before somebody calls.';
 
 -- hold_ttl_ms: what its client asked for, null = that of the queue. status: pending; acquired, or how that ended while newcomers are still kept out (completed, failure, cancelled,
--- expired); untold = completed by a success, and forgotten before it asked.
+-- expired); remembered = completed by a success and no longer registered: told so when it asks, or asks again.
 create table signalbox.merge_requests (
   queue text collate "C" not null,
   head_sha text collate "C" not null,
@@ -62,14 +62,14 @@ create table signalbox.merge_requests (
   is_known boolean not null,
   constraint merge_requests_pkey primary key (queue, head_sha),
   constraint merge_requests_status_known
-    check (status in ('pending', 'acquired', 'completed', 'failure', 'cancelled', 'expired', 'untold')),
+    check (status in ('pending', 'acquired', 'completed', 'failure', 'cancelled', 'expired', 'remembered')),
   constraint merge_requests_grant_is_whole check (
-    (status in ('pending', 'untold')) = (fencing_token is null)
+    (status in ('pending', 'remembered')) = (fencing_token is null)
     and (fencing_token is null) = (acquired_at is null) and (fencing_token is null) = (expires_at is null)),
   constraint merge_requests_end_has_time check ((ended_at is null) = (status in ('pending', 'acquired'))),
   constraint merge_requests_hold_ttl_range check (hold_ttl_ms between 1 and 2592000000),
   constraint merge_requests_priority_positive check (priority >= 1)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 -- Whatever a program believes: never two holders.
-create unique index merge_requests_one_grant on signalbox.merge_requests (queue) where status not in ('pending', 'untold');
+create unique index merge_requests_one_grant on signalbox.merge_requests (queue) where status not in ('pending', 'remembered');
 comment on table signalbox.merge_requests is 'The builds of merge queues: those that wait, the one with the lease, or what is left of it.';

@@ -264,12 +264,12 @@ create table signalbox.merge_requests (
   is_known boolean not null,
   constraint merge_requests_pkey PRIMARY KEY (queue, head_sha),
   constraint merge_requests_end_has_time CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'acquired'::text])))),
-  constraint merge_requests_grant_is_whole CHECK ((((status = ANY (ARRAY['pending'::text, 'untold'::text])) = (fencing_token IS NULL)) AND ((fencing_token IS NULL) = (acquired_at IS NULL)) AND ((fencing_token IS NULL) = (expires_at IS NULL)))),
+  constraint merge_requests_grant_is_whole CHECK ((((status = ANY (ARRAY['pending'::text, 'remembered'::text])) = (fencing_token IS NULL)) AND ((fencing_token IS NULL) = (acquired_at IS NULL)) AND ((fencing_token IS NULL) = (expires_at IS NULL)))),
   constraint merge_requests_hold_ttl_range CHECK (((hold_ttl_ms >= 1) AND (hold_ttl_ms <= '2592000000'::bigint))),
   constraint merge_requests_priority_positive CHECK ((priority >= 1)),
-  constraint merge_requests_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'acquired'::text, 'completed'::text, 'failure'::text, 'cancelled'::text, 'expired'::text, 'untold'::text])))
+  constraint merge_requests_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'acquired'::text, 'completed'::text, 'failure'::text, 'cancelled'::text, 'expired'::text, 'remembered'::text])))
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
-CREATE UNIQUE INDEX merge_requests_one_grant ON signalbox.merge_requests USING btree (queue) WHERE (status <> ALL (ARRAY['pending'::text, 'untold'::text]));
+CREATE UNIQUE INDEX merge_requests_one_grant ON signalbox.merge_requests USING btree (queue) WHERE (status <> ALL (ARRAY['pending'::text, 'remembered'::text]));
 
 create table signalbox.orchestrator_lock (
   id integer not null default 1,

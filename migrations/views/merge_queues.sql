@@ -21,7 +21,7 @@ from signalbox.merge_queues q
 cross join (select signalbox.clock() as at) now
 -- One at most, by the index; limit 1 has it looked up for the rows that are asked for, and for no others.
 left join lateral (
-  select * from signalbox.merge_requests r where r.queue = q.queue and r.status not in ('pending', 'untold') limit 1) g on true
+  select * from signalbox.merge_requests r where r.queue = q.queue and r.status not in ('pending', 'remembered') limit 1) g on true
 cross join lateral (
   select count(*) as pending, max(r.priority) as highest_priority,
          floor(extract(epoch from now.at - min(r.registered_at)) * 1000)::bigint as oldest_wait_ms

@@ -15,7 +15,7 @@ select
 from (
   select r.*, row_number() over (
     partition by r.queue, r.status = 'pending' order by r.priority desc, r.registered_at, r.head_sha) as position
-  from signalbox.merge_requests r where r.status <> 'untold') r
+  from signalbox.merge_requests r where r.status <> 'remembered') r
 join signalbox_v1.merge_queues q on q.queue = r.queue
 cross join (select signalbox.clock() as at) now
 order by r.queue, r.status = 'pending', r.position;

@@ -4,7 +4,7 @@ import {
   type Grant,
   type MergeQueueState,
   type PendingRequest,
-  type UntoldRequest,
+  type RememberedRequest,
   emptyState,
 } from './machine/state.ts';
 import { dueAtMs } from './machine/settle.ts';
@@ -63,14 +63,14 @@ function grantOf(row: StoredRequest, status: keyof typeof outcomes): Grant {
 export function stateOf({ queue, requests, nowMs }: StoredMergeQueue): MergeQueueState {
   if (queue === null) return emptyState(nowMs);
   const pending: PendingRequest[] = [];
-  const untold: UntoldRequest[] = [];
+  const remembered: RememberedRequest[] = [];
   let grant: Grant | null = null;
   for (const row of requests) {
     const { status } = row;
     if (status === 'pending') pending.push(pendingOf(row));
     else if (isGrantStatus(status)) grant = grantOf(row, status);
     else
-      untold.push({
+      remembered.push({
         requestId: row.request_id,
         headSha: row.head_sha,
         headRef: row.head_ref,
@@ -78,12 +78,12 @@ export function stateOf({ queue, requests, nowMs }: StoredMergeQueue): MergeQueu
         completedAtMs: required(row.ended_at_ms, 'ended_at'),
       });
   }
-  return { windowStartedAtMs: queue.window_started_at_ms, pending, grant, untold };
+  return { windowStartedAtMs: queue.window_started_at_ms, pending, grant, remembered };
 }
 
 const noGrant = { fencing_token: null, acquired_at_ms: null, expires_at_ms: null, ended_at_ms: null } as const;
 
-function rowsOf({ pending, grant, untold }: MergeQueueState): StoredRequest[] {
+function rowsOf({ pending, grant, remembered }: MergeQueueState): StoredRequest[] {
   const rows: StoredRequest[] = pending.map((request) => ({
     head_sha: request.headSha,
     head_ref: request.headRef,
@@ -114,12 +114,12 @@ function rowsOf({ pending, grant, untold }: MergeQueueState): StoredRequest[] {
       ended_at_ms: grant.endedAtMs,
       is_known: grant.isKnown,
     });
-  for (const missed of untold)
+  for (const missed of remembered)
     rows.push({
       head_sha: missed.headSha,
       head_ref: missed.headRef,
       priority: missed.priority,
-      status: 'untold',
+      status: 'remembered',
       request_id: missed.requestId,
       hold_ttl_ms: null,
       registered_at_ms: null,

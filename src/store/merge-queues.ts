@@ -12,7 +12,7 @@ export interface StoredRequest {
   readonly head_sha: string;
   readonly head_ref: string;
   readonly priority: number;
-  readonly status: 'pending' | 'acquired' | 'completed' | 'failure' | 'cancelled' | 'expired' | 'untold';
+  readonly status: 'pending' | 'acquired' | 'completed' | 'failure' | 'cancelled' | 'expired' | 'remembered';
   readonly request_id: string | null;
   readonly registered_at_ms: number | null;
   readonly last_seen_at_ms: number;

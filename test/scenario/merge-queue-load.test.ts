@@ -73,7 +73,7 @@ test('W6: 8 writers and 8 readers for 30 s: the service stays up, answers all, a
   async function monitor(): Promise<void> {
     while (!isOver()) {
       const { rows } = await database.query<{ grants: number }>(
-        `select count(*)::int as grants from signalbox.merge_requests where status not in ('pending', 'untold')`,
+        `select count(*)::int as grants from signalbox.merge_requests where status not in ('pending', 'remembered')`,
       );
       expect(rows[0]?.grants).toBeLessThanOrEqual(1);
       looks++;

@@ -5,7 +5,7 @@ import {
   type Grant,
   type MergeQueueState,
   type PendingRequest,
-  type UntoldRequest,
+  type RememberedRequest,
   heldPriority,
   holdTtlMsOf,
   isCompletedBy,
@@ -30,7 +30,7 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
   if (call.fencingToken !== null) return refused('token_mismatch');
   const request = state.pending.find(({ headSha }) => headSha === call.headSha);
   if (request === undefined) {
-    const missed = state.untold.find(
+    const missed = state.remembered.find(
       ({ headSha, requestId }) => headSha === call.headSha && (requestId === null || requestId === call.requestId),
     );
     if (missed !== undefined) return completed(change, call, missed.completedAtMs);
@@ -45,12 +45,12 @@ export function acquire(change: Change, call: AcquireCall, nextToken: number): A
 /** Tells a build that it need not run, and remembers that for the attempt that asked: its answer may be lost. */
 function completed(
   change: Change,
-  { headSha, headRef, priority, requestId }: Omit<UntoldRequest, 'completedAtMs'>,
+  { headSha, headRef, priority, requestId }: Omit<RememberedRequest, 'completedAtMs'>,
   completedAtMs: number,
 ): Answer {
   const request = { headSha, headRef, priority, requestId, completedAtMs };
-  const others = change.state.untold.filter((other) => other.headSha !== headSha);
-  change.state = { ...change.state, untold: requestId === null ? others : [...others, request] };
+  const others = change.state.remembered.filter((other) => other.headSha !== headSha);
+  change.state = { ...change.state, remembered: requestId === null ? others : [...others, request] };
   return overAnswer(request, 'completed');
 }
 
@@ -105,7 +105,7 @@ function register(change: Change, call: AcquireCall, known: PendingRequest | und
     ...state,
     windowStartedAtMs: isChanged ? nowMs : state.windowStartedAtMs,
     pending: known === undefined ? [...state.pending, request] : withRequest(state.pending, known, request),
-    untold: state.untold.filter((other) => other.headSha !== headSha),
+    remembered: state.remembered.filter((other) => other.headSha !== headSha),
   };
   if (isChanged)
     change.events.push({ type: known === undefined ? 'registered' : 'updated', headSha, headRef, priority });

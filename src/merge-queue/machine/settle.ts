@@ -11,10 +11,10 @@ import {
 } from './state.ts';
 
 /** How long a build that missed its completion is told of it when it asks again. */
-export const untoldMemoryMs = 86_400_000;
+export const memoryMs = 86_400_000;
 
 /** The newest that are remembered: each call reads and writes them all. */
-const untoldMax = 200;
+const rememberedMax = 200;
 
 /**
  * Where a silent build is in nobody's way, it goes when it has been silent for so much longer than the ttl, and for a minute
@@ -71,7 +71,7 @@ export function forget(change: Change, request: PendingRequest, type: 'completed
 
 /**
  * Forgets the builds that were silent for longer than the ttl, but for the one that calls now. A holder is spared; one that
- * succeeded is no longer listed then. Those that a success has completed are remembered as untold.
+ * succeeded is no longer listed then. Those that a success has completed are remembered.
  */
 export function evictSilent(change: Change, callerSha: string | undefined): void {
   const { settings, nowMs } = change;
@@ -84,7 +84,7 @@ export function evictSilent(change: Change, callerSha: string | undefined): void
     if (grant?.outcome === 'success' && isCompletedBy(grant, request, settings)) {
       const { headSha, headRef, priority } = request;
       const missed = { requestId: null, headSha, headRef, priority, completedAtMs: grant.endedAtMs ?? nowMs };
-      change.state = { ...change.state, untold: [...change.state.untold, missed] };
+      change.state = { ...change.state, remembered: [...change.state.remembered, missed] };
     }
   }
 }
@@ -117,7 +117,7 @@ export function settle(change: Change, callerSha: string | undefined): void {
   const mode = modeOf(change.state);
   if (mode === 'draining' || mode === 'inheriting') evictSilent(change, callerSha);
   openIfDone(change);
-  forgetUntold(change);
+  forgetOld(change);
 }
 
 /** Settings are live: a longer hold_ttl_ms counts for the holder that is there, from when it was last heard. */
@@ -128,13 +128,13 @@ function extendDeadline(change: Change): void {
   if (expiresAtMs > grant.expiresAtMs) change.state = { ...change.state, grant: { ...grant, expiresAtMs } };
 }
 
-function forgetUntold(change: Change): void {
-  const { untold } = change.state;
-  const recent = untold.filter(({ completedAtMs }) => change.nowMs - completedAtMs <= untoldMemoryMs);
+function forgetOld(change: Change): void {
+  const { remembered } = change.state;
+  const recent = remembered.filter(({ completedAtMs }) => change.nowMs - completedAtMs <= memoryMs);
   // In storage they have no order of their own.
-  const newest = () => recent.toSorted((a, b) => a.completedAtMs - b.completedAtMs).slice(-untoldMax);
-  const remembered = recent.length > untoldMax ? newest() : recent;
-  if (remembered.length < untold.length) change.state = { ...change.state, untold: remembered };
+  const newest = () => recent.toSorted((a, b) => a.completedAtMs - b.completedAtMs).slice(-rememberedMax);
+  const kept = recent.length > rememberedMax ? newest() : recent;
+  if (kept.length < remembered.length) change.state = { ...change.state, remembered: kept };
 }
 
 function abandonedMs({ ttl_ms: ttlMs }: MergeQueueSettings): number {
@@ -149,9 +149,9 @@ export function tidy(change: Change): void {
 
 /** When the reaper has to look again; null = never, as things stand. */
 export function dueAtMs(state: MergeQueueState, settings: MergeQueueSettings): number | null {
-  const { grant, pending, untold } = state;
+  const { grant, pending, remembered } = state;
   const mode = modeOf(state);
-  const times = untold.map(({ completedAtMs }) => completedAtMs + untoldMemoryMs + 1);
+  const times = remembered.map(({ completedAtMs }) => completedAtMs + memoryMs + 1);
   if (mode === 'held' && grant !== null) times.push(grant.expiresAtMs);
   const patienceMs = mode === 'draining' || mode === 'inheriting' ? settings.ttl_ms : abandonedMs(settings);
   for (const { lastSeenAtMs } of pending) times.push(lastSeenAtMs + patienceMs + 1);

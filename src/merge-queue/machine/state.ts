@@ -39,7 +39,7 @@ export interface Grant {
 }
 
 /** A build that a success completed and that is no longer registered: it is told so when it asks, or asks again. */
-export interface UntoldRequest {
+export interface RememberedRequest {
   /** The attempt that was told; null = it was forgotten, by its ttl, before it asked, and whoever asks is told. */
   readonly requestId: string | null;
   readonly headSha: string;
@@ -54,7 +54,7 @@ export interface MergeQueueState {
   /** In the order they registered. */
   readonly pending: readonly PendingRequest[];
   readonly grant: Grant | null;
-  readonly untold: readonly UntoldRequest[];
+  readonly remembered: readonly RememberedRequest[];
 }
 
 /**
@@ -71,7 +71,7 @@ export function modeOf({ grant }: MergeQueueState): Mode {
 }
 
 export function emptyState(nowMs: number): MergeQueueState {
-  return { windowStartedAtMs: nowMs, pending: [], grant: null, untold: [] };
+  return { windowStartedAtMs: nowMs, pending: [], grant: null, remembered: [] };
 }
 
 /** How long this build may be silent as a holder. */

@@ -115,7 +115,7 @@ describe('success_completes (W7)', () => {
     queue.release('2', 'success');
     queue.pass(200_001);
     queue.tick();
-    expect(queue.state).toMatchObject({ grant: null, pending: [], untold: [{ headSha: '1' }] });
+    expect(queue.state).toMatchObject({ grant: null, pending: [], remembered: [{ headSha: '1' }] });
     expect(['3', '5', '1'].map((sha) => queue.acquire(sha))).toEqual(['pending', 'pending', 'completed']);
   });
 });
@@ -323,12 +323,15 @@ describe('builds that were completed and forgotten before they asked', () => {
     queue.tick();
     expect(queue.state).toMatchObject({ grant: null, pending: [] });
     // As the database gives them back.
-    queue.state = { ...queue.state, untold: queue.state.untold.toSorted((a, b) => (a.headSha < b.headSha ? -1 : 1)) };
+    queue.state = {
+      ...queue.state,
+      remembered: queue.state.remembered.toSorted((a, b) => (a.headSha < b.headSha ? -1 : 1)),
+    };
   }
   const named = (letter: string, count: number) => Array.from({ length: count }, (_, n) => `${letter}${100 + n}`);
   const letters = ({ state }: MachineUnderTest) =>
     Object.fromEntries(
-      Object.entries(Object.groupBy(state.untold, ({ headSha }) => headSha.charAt(0))).map(([letter, all = []]) => [
+      Object.entries(Object.groupBy(state.remembered, ({ headSha }) => headSha.charAt(0))).map(([letter, all = []]) => [
         letter,
         all.length,
       ]),
@@ -352,7 +355,7 @@ describe('builds that were completed and forgotten before they asked', () => {
   it('of one success more than 200: those that registered last', () => {
     const queue = new MachineUnderTest();
     successBeforeSilent(queue, 'holder', named('b', 201));
-    expect([queue.state.untold.length, queue.acquire('b100'), queue.acquire('b101')]).toEqual([
+    expect([queue.state.remembered.length, queue.acquire('b100'), queue.acquire('b101')]).toEqual([
       200,
       'pending',
       'completed',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { untoldMemoryMs } from '../../../src/merge-queue/machine/settle.ts';
+import { memoryMs } from '../../../src/merge-queue/machine/settle.ts';
 import { wordOf } from '../support/machine-under-test.ts';
 import { forAllSchedules, type Taken } from '../support/schedules.ts';
 
@@ -26,7 +26,7 @@ describe('rules of handing on, in random schedules', () => {
             late++;
           } else if (call.verb === 'acquire') {
             const completedAtMs = toTell.get(call.headSha);
-            if (completedAtMs !== undefined && nowMs - completedAtMs <= untoldMemoryMs) {
+            if (completedAtMs !== undefined && nowMs - completedAtMs <= memoryMs) {
               expect(wordOf(answer)).toBe('completed');
               told++;
               if (evicted.has(call.headSha)) toldLate++;
@@ -78,7 +78,7 @@ describe('rules of handing on, in random schedules', () => {
             opened++;
           }
         }
-        const isKnown = [...before.pending, ...before.untold].some(
+        const isKnown = [...before.pending, ...before.remembered].some(
           ({ headSha }) => call.verb === 'acquire' && headSha === call.headSha,
         );
         if (call.verb !== 'acquire' || isKnown) continue;

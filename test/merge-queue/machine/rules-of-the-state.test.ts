@@ -86,7 +86,7 @@ describe('rules of the state, in random schedules', () => {
   it('no commit stands in a state twice', () => {
     forAllSchedules(({ taken }) => {
       for (const { after } of taken) {
-        const all = [...after.pending, ...after.untold, ...(after.grant === null ? [] : [after.grant])];
+        const all = [...after.pending, ...after.remembered, ...(after.grant === null ? [] : [after.grant])];
         expect(new Set(all.map(({ headSha }) => headSha)).size).toBe(all.length);
       }
     });
@@ -190,9 +190,9 @@ describe('rules of time, in random schedules', () => {
       fc.property(schedules, fc.option(anySettings), (schedule, changed) => {
         const { queue } = play(schedule);
         queue.settings = changed ?? queue.settings;
-        const { pending, untold } = queue.state;
+        const { pending, remembered } = queue.state;
         const lastMs = queue.nowMs;
-        let looksLeft = pending.length * 2 + untold.length + 3;
+        let looksLeft = pending.length * 2 + remembered.length + 3;
         let openedAtMs = queue.nowMs;
         for (let due = queue.dueAtMs; due !== null; due = queue.dueAtMs) {
           expect(looksLeft--).toBeGreaterThan(0);
@@ -200,7 +200,7 @@ describe('rules of time, in random schedules', () => {
           if (modeOf(queue.state) !== 'open') openedAtMs = queue.nowMs;
           queue.tick();
         }
-        expect(queue.state).toMatchObject({ grant: null, pending: [], untold: [] });
+        expect(queue.state).toMatchObject({ grant: null, pending: [], remembered: [] });
         // The longest deadline a client may have asked for here, and once the ttl for those who could inherit.
         const longestHoldMs = Math.max(100_000, 10 * 200_000);
         expect(openedAtMs - lastMs).toBeLessThanOrEqual(longestHoldMs + queue.settings.ttl_ms + 1);

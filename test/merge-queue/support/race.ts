@@ -38,7 +38,7 @@ export async function grantsOf(db: TestDatabase): Promise<string[]> {
   const rows = await rowsOf<{ grant: string }>(
     db,
     `select head_sha || ' ' || status as grant from signalbox.merge_requests
-     where status not in ('pending', 'untold') order by 1`,
+     where status not in ('pending', 'remembered') order by 1`,
   );
   return rows.map(({ grant }) => grant);
 }

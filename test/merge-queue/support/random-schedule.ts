@@ -333,7 +333,7 @@ async function endsOpen(
   await queues.release(id, { ...last, outcome: 'failure' }, context());
   const left = await rowsOf(
     db,
-    `select head_sha, status from signalbox.merge_requests where queue = $1 and status <> 'untold'`,
+    `select head_sha, status from signalbox.merge_requests where queue = $1 and status <> 'remembered'`,
     [id.name],
   );
   if (left.length > 0) throw broken(world, `not empty at last: ${JSON.stringify(left)}`);
