@@ -58,7 +58,15 @@ function pageOf(rows: readonly EventRow[], after: EventCursor): EventPage {
 }
 
 /** An event as the feed shows it. */
-export function eventOf({ cursor_xid: xid, cursor_id: id, happened_at: at, type, queue, claim_id, data }: EventRow): Event {
+export function eventOf({
+  cursor_xid: xid,
+  cursor_id: id,
+  happened_at: at,
+  type,
+  queue,
+  claim_id,
+  data,
+}: EventRow): Event {
   return { ...data, id: idOf({ xid, id }), type, queue, claim_id, at } as Event;
 }
 
