@@ -1,3 +1,5 @@
+import { Bell } from '../runtime/bell.ts';
+
 /** A place from which one call waits for news of a merge queue. Leaving is idempotent. */
 export interface BuildSeat extends Disposable {
   /**
@@ -7,52 +9,28 @@ export interface BuildSeat extends Disposable {
   wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
 }
 
-interface Seated {
-  isCalled: boolean;
-  wake: () => void;
-}
-
 /** The calls that wait on this replica for a merge queue to move: all of one queue are woken at once. */
 export class WaitingBuilds {
-  readonly #seats = new Map<string, Set<Seated>>();
+  readonly #seats = new Map<string, Set<Bell>>();
   readonly #closing = new AbortController();
 
   /** Enter before asking the database: what happens between the answer and the wait is news. */
   enter(queue: string): BuildSeat {
-    const seated: Seated = { isCalled: false, wake: () => undefined };
+    const bell = new Bell();
     const present = this.#seats.get(queue) ?? new Set();
-    this.#seats.set(queue, present.add(seated));
-    const closing = this.#closing.signal;
+    this.#seats.set(queue, present.add(bell));
     return {
       [Symbol.dispose]: () => {
-        present.delete(seated);
+        present.delete(bell);
         if (present.size === 0 && this.#seats.get(queue) === present) this.#seats.delete(queue);
       },
-      wait: ({ timeoutMs, signal }) =>
-        new Promise((resolve) => {
-          const end = () => {
-            clearTimeout(timer);
-            signal.removeEventListener('abort', end);
-            closing.removeEventListener('abort', end);
-            seated.wake = () => undefined;
-            seated.isCalled = false;
-            resolve();
-          };
-          const timer = setTimeout(end, Math.max(0, timeoutMs));
-          signal.addEventListener('abort', end);
-          closing.addEventListener('abort', end);
-          seated.wake = end;
-          if (seated.isCalled || signal.aborted || closing.aborted || timeoutMs <= 0) end();
-        }),
+      wait: ({ timeoutMs, signal }) => bell.wait(timeoutMs, signal, this.#closing.signal),
     };
   }
 
   /** Something happened to this queue. */
   wake(queue: string): void {
-    for (const seated of this.#seats.get(queue) ?? []) {
-      seated.isCalled = true;
-      seated.wake();
-    }
+    for (const bell of this.#seats.get(queue) ?? []) bell.ring();
   }
 
   /** The queues somebody waits for. */

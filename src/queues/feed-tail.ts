@@ -1,3 +1,4 @@
+import { Bell } from '../runtime/bell.ts';
 import { isAborted } from '../runtime/pause.ts';
 import type { Service } from '../runtime/service.ts';
 import { Ticker } from '../runtime/ticker.ts';
@@ -26,8 +27,7 @@ export interface TailSeat extends Disposable {
 
 interface Reader {
   readonly interest: FeedInterest;
-  isCalled: boolean;
-  wake: () => void;
+  readonly bell: Bell;
 }
 
 const pageSize = 1000;
@@ -72,24 +72,11 @@ export class FeedTail implements Service {
   }
 
   enter(interest: FeedInterest): TailSeat {
-    const reader: Reader = { interest, isCalled: false, wake: () => undefined };
+    const reader: Reader = { interest, bell: new Bell() };
     this.#readers.add(reader);
     return {
       [Symbol.dispose]: () => this.#readers.delete(reader),
-      wait: ({ timeoutMs, signal }) =>
-        new Promise((resolve) => {
-          const end = () => {
-            clearTimeout(timer);
-            signal.removeEventListener('abort', end);
-            reader.wake = () => undefined;
-            reader.isCalled = false;
-            resolve();
-          };
-          const timer = setTimeout(end, Math.max(0, timeoutMs));
-          signal.addEventListener('abort', end);
-          reader.wake = end;
-          if (reader.isCalled || signal.aborted || timeoutMs <= 0) end();
-        }),
+      wait: ({ timeoutMs, signal }) => reader.bell.wait(timeoutMs, signal),
     };
   }
 
@@ -102,21 +89,16 @@ export class FeedTail implements Service {
     if (this.#cursor === undefined) {
       this.#cursor = await newestEvent(db);
       // Those who came before this look cannot know what it has passed.
-      for (const reader of this.#readers) call(reader);
+      for (const { bell } of this.#readers) bell.ring();
       return undefined;
     }
     const rows = await readEvents(db, this.#cursor, { queue: undefined, prefix: '', limit: pageSize });
     const last = rows.at(-1);
     if (last === undefined || isAborted(signal)) return undefined;
     this.#cursor = { xid: last.cursor_xid, id: last.cursor_id };
-    for (const reader of this.#readers) if (rows.some((row) => concerns(row, reader.interest))) call(reader);
+    for (const { bell, interest } of this.#readers) if (rows.some((row) => concerns(row, interest))) bell.ring();
     return rows.length === pageSize ? 'again' : undefined;
   }
-}
-
-function call(reader: Reader): void {
-  reader.isCalled = true;
-  reader.wake();
 }
 
 function concerns({ queue }: EventRow, interest: FeedInterest): boolean {
