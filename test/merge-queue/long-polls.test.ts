@@ -179,10 +179,10 @@ describe('a call that waits', () => {
   });
 
   test('is heard all the while: it is not evicted though its ttl is much shorter than its wait', async () => {
-    const settings = { ...ofTwo, ttl_ms: 600, expected_count: 10 };
+    const settings = { ...ofTwo, ttl_ms: 2000, expected_count: 10 };
     await withReplicas(2, { settings }, async ([here, there], db) => {
       if (here === undefined || there === undefined) return;
-      const waiting = new Builds([here]).poll(1, { waitMs: 2500 });
+      const waiting = new Builds([here]).poll(1, { waitMs: 5000 });
       await untilWaits(here);
       const other = new Builds([there]);
       // Each accepted call evicts whoever was silent.
