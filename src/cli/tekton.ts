@@ -70,7 +70,12 @@ export async function tektonCommand(flags: TektonFlags, environment: Environment
     import('../tekton/run-gate.ts'),
     import('../tekton/kubernetes/connect.ts'),
     import('../telemetry/log.ts'),
-  ]);
+  ]).catch((error: unknown) => {
+    if (!isMissingPackage(error)) throw error;
+    throw new InvalidArgumentError(
+      'It needs the optional package @kubernetes/client-node, which was left out when Signalbox was installed (npm ci without --omit=optional; the image is that of deploy/tekton/Dockerfile).',
+    );
+  });
   const kubeConfig = await loadKubeConfig(flags).catch((error: unknown) => {
     throw new InvalidArgumentError(`The kubeconfig is not usable: ${messageOf(error)}`);
   });
@@ -132,4 +137,8 @@ function queuePrefix(text: string): string {
 function pageSize(text: string): number {
   if (!/^[1-9]\d{0,4}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 to 99999.');
   return Number(text);
+}
+
+function isMissingPackage(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND';
 }
