@@ -133,11 +133,13 @@ describe('stopping a worker', () => {
   it('finds what the take that it broke off had granted, and gives it back uncounted', async () => {
     await using at = await aWorker([], { waitMs: 20_000 });
     await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
-    at.runs.fault = (_call, number) => (number === 2 ? problem(503, 'not_ready') : undefined);
-    const stopped = at.worker.stop();
     // As if it had been granted while its client hung up: the repeat is what gets it.
-    at.runs.give('a');
-    await stopped;
+    at.runs.fault = (_call, number) => {
+      if (number !== 2) return undefined;
+      at.runs.give('a');
+      return problem(503, 'not_ready');
+    };
+    await at.worker.stop();
     expect(at.runs.calls.take.map(({ body }) => body?.['wait_ms'])).toEqual([20_000, 0, 0]);
     expect(new Set(at.runs.calls.take.map(({ body }) => body?.['request_id'])).size).toBe(1);
     expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
