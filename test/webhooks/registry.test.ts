@@ -5,6 +5,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
 import { withoutLeader } from '../support/test-app.ts';
 import { aToken, type MadeToken, startTokenApp, type TokenApp } from '../support/token-app.ts';
+import { until } from '../support/until.ts';
 
 let database: TestDatabase;
 let app: TokenApp;
@@ -76,8 +77,15 @@ it('the feed tells of changes without path, query and secret', async () => {
   const name = anId('hook');
   await ask('PUT', `/v1/webhooks/${name}`, { url, types: ['lease.granted'], queue_prefix: 'a/' });
   await ask('DELETE', `/v1/webhooks/${name}`);
-  const { text } = await ask('GET', '/v1/events?limit=1000');
-  const events = (JSON.parse(text) as EventPage).events.filter((event) => event['webhook'] === name);
+  // The feed waits for transactions that others of this server have begun.
+  const { text, events } = await until(
+    async () => {
+      const answer = await ask('GET', '/v1/events?limit=1000');
+      const told = (JSON.parse(answer.text) as EventPage).events.filter((event) => event['webhook'] === name);
+      return told.length >= 2 && { text: answer.text, events: told };
+    },
+    { what: 'both events are in the feed' },
+  );
   expect(events).toMatchObject([
     {
       type: 'webhook.changed',
