@@ -180,11 +180,15 @@ describe('who cleared a merge queue', () => {
     const queue = aMergeQueue();
     await client.acquire(queue, aBuild(1), { authorization: basic(use) });
     await client.ask('DELETE', `/merge-queue/${queue}`, { authorization: basic(admin) });
-    const { body } = await client.ask('GET', `/v1/events?queue=${encodeURIComponent(`merge-queue/${queue}`)}`, {
-      authorization: bearer(admin),
-    });
-    expect(body['events']).toContainEqual(
-      expect.objectContaining({ type: 'merge_request.broken', actor: 'the operator' }),
-    );
+    const told = async () => {
+      const { body } = await client.ask('GET', `/v1/events?queue=${encodeURIComponent(`merge-queue/${queue}`)}`, {
+        authorization: bearer(admin),
+      });
+      return body['events'];
+    };
+    // The feed waits for transactions that others of this server have begun.
+    await expect
+      .poll(told)
+      .toContainEqual(expect.objectContaining({ type: 'merge_request.broken', actor: 'the operator' }));
   });
 });

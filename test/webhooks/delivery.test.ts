@@ -128,8 +128,15 @@ test('410 turns it off, the feed says so, and a PUT turns it on where it was', a
   await work(client, 'q', ['a']);
   await until(async () => !(await show(client, 'gone')).enabled, { what: 'it is off' });
   expect(receiver.messages).toHaveLength(1);
-  const feed = (await client.ask<EventPage>('GET', '/v1/events?limit=1000')).body.events;
-  expect(feed.find(({ type }) => type === 'webhook.disabled')).toMatchObject({
+  // The feed waits for transactions that others of this server have begun.
+  const disabled = await until(
+    async () =>
+      (await client.ask<EventPage>('GET', '/v1/events?limit=1000')).body.events.find(
+        ({ type }) => type === 'webhook.disabled',
+      ),
+    { what: 'the feed says so' },
+  );
+  expect(disabled).toMatchObject({
     webhook: 'gone',
     reason: 'gone',
     status: 410,
