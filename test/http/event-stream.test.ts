@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Event } from '../../src/protocol/events.ts';
 import { type TestDatabase, freshDatabase } from '../support/database.ts';
 import { type TestApp, startTestApp } from '../support/test-app.ts';
 import { aToken, revoke } from '../support/token-app.ts';
-import { until } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 2 * feedPatienceMs });
 
 let database: TestDatabase;
 let app: TestApp;
@@ -81,11 +83,11 @@ describe('GET /v1/events as server-sent events', () => {
     await using reader = new StreamReader();
     const response = await reader.open(`${app.url}/v1/events?prefix=told/`);
     expect(response.headers.get('content-type')).toBe('text/event-stream');
-    await until(() => reader.events.length === 2, { what: 'the past is told' });
+    await until(() => reader.events.length === 2, { timeoutMs: feedPatienceMs, what: 'the past is told' });
     expect(reader.retryMs).toBeGreaterThan(1000);
     await holdAndRelease('silent/a', 'x');
     await holdAndRelease('told/b', 'two');
-    await until(() => reader.events.length === 4, { what: 'the present is told' });
+    await until(() => reader.events.length === 4, { timeoutMs: feedPatienceMs, what: 'the present is told' });
     expect(reader.events.map(({ type, queue, claim_id }) => [type, queue, claim_id])).toEqual([
       ['lease.granted', 'told/a', 'one'],
       ['lease.released', 'told/a', 'one'],
@@ -94,7 +96,7 @@ describe('GET /v1/events as server-sent events', () => {
     ]);
     await using again = new StreamReader();
     await again.open(`${app.url}/v1/events?prefix=told/`, { 'last-event-id': reader.ids[1] ?? '' });
-    await until(() => again.events.length === 2, { what: 'the rest is told' });
+    await until(() => again.events.length === 2, { timeoutMs: feedPatienceMs, what: 'the rest is told' });
     expect(again.ids).toEqual(reader.ids.slice(2));
   });
 
@@ -123,24 +125,27 @@ describe('GET /v1/events as server-sent events', () => {
         await probe.body?.cancel();
         return probe.status === 401;
       },
-      { what: 'the token is known' },
+      { timeoutMs: feedPatienceMs, what: 'the token is known' },
     );
     const response = await reader.open(`${tokenApp.url}/v1/events`, { authorization });
     expect(response.status).toBe(200);
     await using other = new StreamReader();
     await other.open(`${tokenApp.url}/v1/events`, { authorization });
-    await until(() => reader.events.length > 0 && other.events.length > 0, { what: 'both are told of the token' });
+    await until(() => reader.events.length > 0 && other.events.length > 0, {
+      timeoutMs: feedPatienceMs,
+      what: 'both are told of the token',
+    });
     await revoke(own, token);
-    await until(() => reader.isOver && other.isOver, { what: 'both ended', timeoutMs: 20_000 });
+    await until(() => reader.isOver && other.isOver, { timeoutMs: feedPatienceMs, what: 'both ended' });
     await tokenApp[Symbol.asyncDispose]();
 
     await using last = new StreamReader();
     const stopping = await startTestApp(database, { SHUTDOWN_GRACE_SECONDS: '60' });
     await last.open(`${stopping.url}/v1/events`);
-    await until(() => last.events.length > 0, { what: 'it is told' });
+    await until(() => last.events.length > 0, { timeoutMs: feedPatienceMs, what: 'it is told' });
     // It ends by itself: the replica would cut it after its grace of a minute.
     const stopped = stopping[Symbol.asyncDispose]();
-    await until(() => last.isOver, { what: 'it ended with its replica' });
+    await until(() => last.isOver, { timeoutMs: feedPatienceMs, what: 'it ended with its replica' });
     await stopped;
   });
 });

@@ -7,6 +7,12 @@ export interface UntilOptions {
 }
 
 /**
+ * How long a test waits for the feed: it stays behind the oldest transaction of the whole server, and another test may have
+ * one open for many seconds.
+ */
+export const feedPatienceMs = 30_000;
+
+/**
  * Looks every 20 ms until the check gives something truthy, and returns that. A check that throws counts as "not yet".
  * Only for what tells nobody when it happens: where there is an event, wait for the event.
  */

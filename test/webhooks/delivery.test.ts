@@ -1,11 +1,13 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { EventPage } from '../../src/protocol/events.ts';
 import type { ConfiguredWebhook } from '../../src/protocol/webhooks.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId, type TestClient } from '../support/http-client.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
-import { until } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
 import { accept, type AnswerMessage, WebhookReceiver } from '../support/webhook-receiver.ts';
+
+vi.setConfig({ testTimeout: 2 * feedPatienceMs });
 
 const environment = { LEADER_LEASE_SECONDS: '2' };
 
@@ -56,7 +58,10 @@ test('the feed comes as it is shown, in order, signed, from the moment the webho
   expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
   const ids = numbered('c', 20);
   await work(client, 'q', ids);
-  await until(() => receiver.claimsOf('lease.released').length === 20, { what: 'all have come' });
+  await until(() => receiver.claimsOf('lease.released').length === 20, {
+    timeoutMs: feedPatienceMs,
+    what: 'all have come',
+  });
   expect(receiver.claimsOf('lease.granted')).toEqual(ids);
   expect(receiver.claimsOf('lease.released')).toEqual(ids);
   expect(receiver.forged).toEqual([]);
@@ -69,7 +74,10 @@ test('the feed comes as it is shown, in order, signed, from the moment the webho
     expect(headers['webhook-id']).toMatch(/^msg_[0-9a-f]{32}$/);
     expect(events.length).toBeLessThanOrEqual(100);
   }
-  await until(async () => (await show(client, 'all')).lag_ms === 0, { what: 'it is not behind' });
+  await until(async () => (await show(client, 'all')).lag_ms === 0, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is not behind',
+  });
   expect(await show(client, 'all')).toMatchObject({ failures: 0, last_status: 204, last_error: null });
   const metrics = await (await fetch(`${client.url}/metrics`)).text();
   expect(metrics).toMatch(/signalbox_webhook_deliveries_total\{webhook="all",result="delivered"\} [1-9]/);
@@ -82,7 +90,7 @@ test('only events of the queues and types it asked for come', async () => {
   await work(client, 'mine/q', ['a']);
   await work(client, 'yours/q', ['x', 'y']);
   await work(client, 'mine/q', ['b']);
-  await until(() => receiver.events.length >= 2, { what: 'both have come' });
+  await until(() => receiver.events.length >= 2, { timeoutMs: feedPatienceMs, what: 'both have come' });
   expect(receiver.events.map(({ type, queue, claim_id: id }) => [type, queue, id])).toEqual([
     ['lease.released', 'mine/q', 'a'],
     ['lease.released', 'mine/q', 'b'],
@@ -102,13 +110,19 @@ test('a receiver that fails gets the same message again until it takes it, and n
   });
   expect(failed.next_attempt_at).not.toBeNull();
   await work(client, 'q', ['c']);
-  await until(() => receiver.claimsOf('lease.granted').includes('c'), { what: 'all have come', timeoutMs: 20_000 });
+  await until(() => receiver.claimsOf('lease.granted').includes('c'), {
+    timeoutMs: feedPatienceMs,
+    what: 'all have come',
+  });
   expect(receiver.claimsOf('lease.granted')).toEqual(['a', 'b', 'c']);
   const [first, second, third] = receiver.messages;
   expect([second?.body, third?.body]).toEqual([first?.body, first?.body]);
   expect(third?.headers['webhook-id']).toBe(first?.headers['webhook-id']);
   expect(receiver.forged).toEqual([]);
-  await until(async () => (await show(client, 'flaky')).failures === 0, { what: 'it is well again' });
+  await until(async () => (await show(client, 'flaky')).failures === 0, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is well again',
+  });
 }, 40_000);
 
 test('redirects are not followed', async () => {
@@ -117,7 +131,10 @@ test('redirects are not followed', async () => {
     response.writeHead(307, { location: other.url }).end();
   });
   await subscribe(client, receiver, 'moved');
-  await until(async () => (await show(client, 'moved')).last_status === 307, { what: 'the redirect is shown' });
+  await until(async () => (await show(client, 'moved')).last_status === 307, {
+    timeoutMs: feedPatienceMs,
+    what: 'the redirect is shown',
+  });
   expect((await show(client, 'moved')).last_error).toBe('answered 307: redirects are not followed');
   expect(other.messages).toEqual([]);
 });
@@ -126,7 +143,7 @@ test('410 turns it off, the feed says so, and a PUT turns it on where it was', a
   const { client, receiver } = await setup((_message, response) => void response.writeHead(410).end());
   await subscribe(client, receiver, 'gone', { types: ['lease.granted'] });
   await work(client, 'q', ['a']);
-  await until(async () => !(await show(client, 'gone')).enabled, { what: 'it is off' });
+  await until(async () => !(await show(client, 'gone')).enabled, { timeoutMs: feedPatienceMs, what: 'it is off' });
   expect(receiver.messages).toHaveLength(1);
   // The feed waits for transactions that others of this server have begun.
   const disabled = await until(
@@ -134,7 +151,7 @@ test('410 turns it off, the feed says so, and a PUT turns it on where it was', a
       (await client.ask<EventPage>('GET', '/v1/events?limit=1000')).body.events.find(
         ({ type }) => type === 'webhook.disabled',
       ),
-    { what: 'the feed says so' },
+    { timeoutMs: feedPatienceMs, what: 'the feed says so' },
   );
   expect(disabled).toMatchObject({
     webhook: 'gone',
@@ -145,7 +162,10 @@ test('410 turns it off, the feed says so, and a PUT turns it on where it was', a
   await work(client, 'q', ['b']);
   receiver.answer = accept;
   await client.ask('PUT', '/v1/webhooks/gone', { url: receiver.url, types: ['lease.granted'] });
-  await until(() => receiver.claimsOf('lease.granted').length === 2, { what: 'what was kept has come' });
+  await until(() => receiver.claimsOf('lease.granted').length === 2, {
+    timeoutMs: feedPatienceMs,
+    what: 'what was kept has come',
+  });
   expect(receiver.claimsOf('lease.granted')).toEqual(['a', 'b']);
 });
 
@@ -154,14 +174,20 @@ test('one that hangs holds up neither another nor the chores of the leader', asy
   const quick = await openReceiver();
   await subscribe(client, hanging, 'hangs');
   await subscribe(client, quick, 'quick');
-  await until(() => hanging.messages.length === 1, { what: 'one message hangs' });
+  await until(() => hanging.messages.length === 1, { timeoutMs: feedPatienceMs, what: 'one message hangs' });
   const ids = numbered('c', 10);
   await work(client, 'q', ids);
-  await until(() => quick.claimsOf('lease.released').length === 10, { what: 'the other has all' });
+  await until(() => quick.claimsOf('lease.released').length === 10, {
+    timeoutMs: feedPatienceMs,
+    what: 'the other has all',
+  });
   const { rows } = await database.query<{ chores: string }>('select count(*) as chores from signalbox.chores');
   expect(Number(rows[0]?.chores)).toBeGreaterThan(0);
   expect(hanging.messages).toHaveLength(1);
-  await until(async () => (await show(client, 'hangs')).lag_ms > 0, { what: 'its lag is shown' });
+  await until(async () => (await show(client, 'hangs')).lag_ms > 0, {
+    timeoutMs: feedPatienceMs,
+    what: 'its lag is shown',
+  });
 });
 
 test('a leader that stops in the middle of a delivery loses nothing, and the order stays', async () => {
@@ -169,12 +195,15 @@ test('a leader that stops in the middle of a delivery loses nothing, and the ord
   await subscribe(client, receiver, 'all', { types: ['lease.granted'] });
   const ids = numbered('c', 30);
   await work(client, 'q', ids.slice(0, 10));
-  await until(() => receiver.messages.length === 1, { what: 'a message is on its way' });
+  await until(() => receiver.messages.length === 1, { timeoutMs: feedPatienceMs, what: 'a message is on its way' });
   const next = await startReplica(database);
   receiver.answer = accept;
   await app[Symbol.asyncDispose]();
   await work(next.client, 'q', ids.slice(10));
-  await until(() => receiver.claimsOf('lease.granted').length === 30, { what: 'all have come', timeoutMs: 20_000 });
+  await until(() => receiver.claimsOf('lease.granted').length === 30, {
+    timeoutMs: feedPatienceMs,
+    what: 'all have come',
+  });
   expect(receiver.claimsOf('lease.granted')).toEqual(ids);
   expect(receiver.forged).toEqual([]);
 }, 40_000);
@@ -183,13 +212,22 @@ test('a restart goes on behind what was delivered', async () => {
   const { database, app, client, receiver } = await setup();
   await subscribe(client, receiver, 'all', { types: ['lease.granted'] });
   await work(client, 'q', ['a', 'b']);
-  await until(() => receiver.claimsOf('lease.granted').length === 2, { what: 'both have come' });
-  await until(async () => (await show(client, 'all')).delivered_at !== null, { what: 'it is written down' });
+  await until(() => receiver.claimsOf('lease.granted').length === 2, {
+    timeoutMs: feedPatienceMs,
+    what: 'both have come',
+  });
+  await until(async () => (await show(client, 'all')).delivered_at !== null, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is written down',
+  });
   await app[Symbol.asyncDispose]();
   const before = receiver.messages.length;
   const next = await startReplica(database);
   await work(next.client, 'q', ['c']);
-  await until(() => receiver.claimsOf('lease.granted').length === 3, { what: 'the third has come', timeoutMs: 20_000 });
+  await until(() => receiver.claimsOf('lease.granted').length === 3, {
+    timeoutMs: feedPatienceMs,
+    what: 'the third has come',
+  });
   expect(receiver.messages.slice(before).flatMap(({ events }) => events.map(({ claim_id: id }) => id))).toEqual(['c']);
 }, 40_000);
 
@@ -201,7 +239,7 @@ test('a receiver that was slow gets hundreds of events in pages of a hundred', a
   await Promise.all(Array.from({ length: 5 }, (_, n) => work(client, `${queue}${n}`, ids.slice(n * 30, n * 30 + 30))));
   receiver.answer = accept;
   await client.ask('PUT', '/v1/webhooks/slow', { url: receiver.url, types: ['lease.granted', 'lease.released'] });
-  await until(() => receiver.events.length === 300, { what: 'all have come', timeoutMs: 20_000 });
+  await until(() => receiver.events.length === 300, { timeoutMs: feedPatienceMs, what: 'all have come' });
   expect(receiver.messages.map(({ events }) => events.length).toSorted((a, b) => b - a)[0]).toBe(100);
   expect([...receiver.claimsOf('lease.granted')].sort()).toEqual([...ids].sort());
 });

@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { ReplicaId } from '../../src/protocol/ids.ts';
 import { FeedTail } from '../../src/queues/feed-tail.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -11,8 +11,10 @@ import type { WebhookEvent } from '../../src/webhooks/events.ts';
 import { PostOffice } from '../../src/webhooks/post-office.ts';
 import { ElectionRig } from '../support/electors.ts';
 import { stressService } from '../support/stress-service.ts';
-import { until } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
 import { accept, type AnswerMessage, WebhookReceiver } from '../support/webhook-receiver.ts';
+
+vi.setConfig({ testTimeout: 2 * feedPatienceMs });
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const quick: CourierTiming = { timeoutMs: 5000, retryMinMs: 10, retryMaxMs: 50, retryAfterMaxMs: 3_600_000 };
@@ -83,7 +85,10 @@ test('a receiver that does not answer in time has failed, and gets it again', as
   });
   await tell('a');
   await post.start();
-  await until(() => events.some(({ kind }) => kind === 'webhook.delivered'), { what: 'it is delivered' });
+  await until(() => events.some(({ kind }) => kind === 'webhook.delivered'), {
+    timeoutMs: feedPatienceMs,
+    what: 'it is delivered',
+  });
   expect(receiver.claimsOf('claim.queued')).toEqual(['a']);
   expect(events.filter(({ kind }) => kind !== 'webhook.lags')).toMatchObject([
     { kind: 'webhook.failed', webhook: 'hook', error: 'no answer within 1000 ms', failures: 1 },
@@ -104,7 +109,10 @@ test('Retry-After is waited for, in seconds or as a date, but for no longer than
   });
   await tell('a');
   await post.start();
-  await until(() => events.some(({ kind }) => kind === 'webhook.delivered'), { what: 'it is delivered' });
+  await until(() => events.some(({ kind }) => kind === 'webhook.delivered'), {
+    timeoutMs: feedPatienceMs,
+    what: 'it is delivered',
+  });
   const waits = events.flatMap((event) => (event.kind === 'webhook.failed' ? [event.retryInMs] : []));
   expect(waits.slice(0, 2)).toEqual([1000, 1200]);
   expect(waits[2]).toBeLessThan(100);
@@ -121,10 +129,10 @@ test('a leader that was deposed while its message was on the way moves no cursor
   const before = await stored();
   await tell('a');
   await post.start();
-  await until(() => receiver.messages.length === 1, { what: 'it is on its way' });
+  await until(() => receiver.messages.length === 1, { timeoutMs: feedPatienceMs, what: 'it is on its way' });
   await rig.database.query(`update signalbox.orchestrator_lock set leader = 'b:1:y', epoch = epoch + 1`);
   replies[0]?.();
-  await until(() => deposed.length > 0, { what: 'the refusal is reported' });
+  await until(() => deposed.length > 0, { timeoutMs: feedPatienceMs, what: 'the refusal is reported' });
   expect(deposed[0]).toMatchObject({ code: 'SB001' });
   await post.stop();
   expect(await stored()).toEqual(before);
@@ -139,11 +147,14 @@ test('a database that cannot write for a while costs no second delivery', async 
   await locker.query('begin');
   await locker.query('select from signalbox.webhooks for update');
   await post.start();
-  await until(() => errors.length >= 2, { what: 'two writes have failed' });
+  await until(() => errors.length >= 2, { timeoutMs: feedPatienceMs, what: 'two writes have failed' });
   expect(errors.map((error) => failureKind(error))).toEqual(['contended', 'contended']);
   expect(receiver.claimsOf('claim.queued')).toEqual(['a']);
   await locker.query('commit');
-  await until(async () => (await stored())?.['delivered_at'] !== null, { what: 'it is written down' });
+  await until(async () => (await stored())?.['delivered_at'] !== null, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is written down',
+  });
   expect(receiver.messages).toHaveLength(1);
 });
 
@@ -152,10 +163,10 @@ test('a webhook that is changed while a message hangs goes on with its new setti
   const other = await openReceiver();
   await tell('a');
   await post.start();
-  await until(() => receiver.messages.length === 1, { what: 'a message hangs' });
+  await until(() => receiver.messages.length === 1, { timeoutMs: feedPatienceMs, what: 'a message hangs' });
   await set({ url: other.url });
   await tell('b');
-  await until(() => other.events.length === 2, { what: 'the other has both' });
+  await until(() => other.events.length === 2, { timeoutMs: feedPatienceMs, what: 'the other has both' });
   expect(other.claimsOf('claim.queued')).toEqual(['a', 'b']);
   expect(receiver.messages).toHaveLength(1);
   expect(errors).toEqual([]);
@@ -166,7 +177,7 @@ test('a message has 256 KiB at most, or one event', async () => {
   const sizes = [100, 100, 100, 300, 1].map((kib) => kib * 1024);
   for (const [n, size] of sizes.entries()) await tell(`c${n}`, { text: 'ü'.repeat(size / 2) });
   await post.start();
-  await until(() => receiver.events.length === sizes.length, { what: 'all have come' });
+  await until(() => receiver.events.length === sizes.length, { timeoutMs: feedPatienceMs, what: 'all have come' });
   expect(receiver.messages.map(({ events }) => events.length)).toEqual([2, 1, 1, 1]);
   expect(receiver.claimsOf('claim.queued')).toEqual(['c0', 'c1', 'c2', 'c3', 'c4']);
   expect(receiver.forged).toEqual([]);
@@ -181,7 +192,10 @@ test('one that was away for longer than history is kept goes on, and says since 
   );
   await tell('kept');
   await post.start();
-  await until(async () => (await stored())?.['may_have_lost_at'] instanceof Date, { what: 'it says so' });
+  await until(async () => (await stored())?.['may_have_lost_at'] instanceof Date, {
+    timeoutMs: feedPatienceMs,
+    what: 'it says so',
+  });
   expect(receiver.claimsOf('claim.queued')).toEqual(['kept']);
 });
 
@@ -189,11 +203,14 @@ test('one that only was quiet for long does not', async () => {
   const { rig, receiver, post, tell, stored } = await setup();
   await tell('first');
   await post.start();
-  await until(() => receiver.events.length === 1, { what: 'the first has come' });
-  await until(async () => (await stored())?.['delivered_at'] !== null, { what: 'it is written down' });
+  await until(() => receiver.events.length === 1, { timeoutMs: feedPatienceMs, what: 'the first has come' });
+  await until(async () => (await stored())?.['delivered_at'] !== null, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is written down',
+  });
   await rig.database.query(`update signalbox.webhooks set cursor_at = signalbox.clock() - interval '9 days'`);
   await tell('second');
-  await until(() => receiver.events.length === 2, { what: 'the second has come' });
+  await until(() => receiver.events.length === 2, { timeoutMs: feedPatienceMs, what: 'the second has come' });
   await post.stop();
   expect((await stored())?.['may_have_lost_at']).toBeNull();
 });
@@ -203,16 +220,19 @@ test('one that is not on has nothing sent and no lag told; a deleted one ends', 
   await set({ enabled: false });
   await tell('a');
   await post.start();
-  await until(() => events.some(({ kind }) => kind === 'webhook.lags'), { what: 'it has looked' });
+  await until(() => events.some(({ kind }) => kind === 'webhook.lags'), {
+    timeoutMs: feedPatienceMs,
+    what: 'it has looked',
+  });
   expect(events.at(-1)).toEqual({ kind: 'webhook.lags', lags: [] });
   await set();
-  await until(() => receiver.events.length === 1, { what: 'what was kept has come' });
+  await until(() => receiver.events.length === 1, { timeoutMs: feedPatienceMs, what: 'what was kept has come' });
   const looks = () => events.filter((event) => event.kind === 'webhook.lags' && event.lags.length === 0).length;
   const before = looks();
   await rig.database.query('delete from signalbox.webhooks');
-  await until(() => looks() > before, { what: 'it has seen that there is none' });
+  await until(() => looks() > before, { timeoutMs: feedPatienceMs, what: 'it has seen that there is none' });
   await tell('b');
-  await until(() => looks() > before + 5, { what: 'it has looked again' });
+  await until(() => looks() > before + 5, { timeoutMs: feedPatienceMs, what: 'it has looked again' });
   expect(receiver.claimsOf('claim.queued')).toEqual(['a']);
   await post.stop();
   expect(events.at(-1)).toEqual({ kind: 'webhook.lags', lags: [] });

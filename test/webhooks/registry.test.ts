@@ -1,11 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EventPage } from '../../src/protocol/events.ts';
 import type { ConfiguredWebhook } from '../../src/protocol/webhooks.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
 import { withoutLeader } from '../support/test-app.ts';
 import { aToken, type MadeToken, startTokenApp, type TokenApp } from '../support/token-app.ts';
-import { until } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 2 * feedPatienceMs });
 
 let database: TestDatabase;
 let app: TokenApp;
@@ -84,7 +86,7 @@ it('the feed tells of changes without path, query and secret', async () => {
       const told = (JSON.parse(answer.text) as EventPage).events.filter((event) => event['webhook'] === name);
       return told.length >= 2 && { text: answer.text, events: told };
     },
-    { what: 'both events are in the feed' },
+    { timeoutMs: feedPatienceMs, what: 'both events are in the feed' },
   );
   expect(events).toMatchObject([
     {
