@@ -7,7 +7,8 @@ export function durationMs(minMs: number, maxMs: number): (text: string) => numb
   return (text) => {
     const [, amount = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
     const ms = Number(amount) * (unitsMs[unit] ?? NaN);
-    if (!Number.isFinite(ms)) throw new InvalidArgumentError('It must be a number with a unit: 500ms, 30s, 10m, 2h, 5d.');
+    if (!Number.isFinite(ms))
+      throw new InvalidArgumentError('It must be a number with a unit: 500ms, 30s, 10m, 2h, 5d.');
     if (ms < minMs || ms > maxMs) {
       throw new InvalidArgumentError(`It must be from ${inWords(minMs)} to ${inWords(maxMs)}.`);
     }
