@@ -1,3 +1,4 @@
+import { type ErrorCode, SignalboxError } from '../protocol/errors.ts';
 import type { QueueName } from '../protocol/ids.ts';
 import type { MergeQueueDetail, MergeQueueId, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import type {
@@ -23,4 +24,14 @@ export interface ApplyTarget {
   appliedFile(label: string): Promise<AppliedFile>;
   /** Throws `version_mismatch` if another apply of the label came in between. */
   recordApplied(label: string, made: MadeByFile, ifVersion: number): Promise<AppliedFile>;
+}
+
+/** What was asked for; undefined where the answer is that it is not there. */
+export async function ifThere<Detail>(asked: Promise<Detail>, missing: ErrorCode): Promise<Detail | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof SignalboxError && error.code === missing) return undefined;
+    throw error;
+  }
 }

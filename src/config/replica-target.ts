@@ -1,8 +1,7 @@
 import type { Coordinator } from '../protocol/coordinator.ts';
-import { type ErrorCode, SignalboxError } from '../protocol/errors.ts';
 import type { MergeQueues } from '../protocol/merge-queue.ts';
 import type { QueuePatterns } from '../protocol/patterns.ts';
-import type { ApplyTarget } from './apply-target.ts';
+import { type ApplyTarget, ifThere } from './apply-target.ts';
 
 export interface ReplicaTargetOptions {
   readonly queues: Pick<Coordinator, 'getQueue' | 'configureQueue' | 'deleteQueue'>;
@@ -28,13 +27,4 @@ export function replicaTarget({ queues, patterns, mergeQueues, actor }: ReplicaT
     appliedFile: (label) => patterns.appliedFile(label),
     recordApplied: (label, made, ifVersion) => patterns.recordApplied(label, made, { ifVersion, actor }),
   };
-}
-
-async function ifThere<Detail>(asked: Promise<Detail>, missing: ErrorCode): Promise<Detail | undefined> {
-  try {
-    return await asked;
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === missing) return undefined;
-    throw error;
-  }
 }

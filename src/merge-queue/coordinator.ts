@@ -15,7 +15,7 @@ import {
   type ProviderView,
   parseMergeQueueName,
 } from '../protocol/merge-queue.ts';
-import { databaseProblem } from '../queues/database-problem.ts';
+import { withProblems } from '../queues/database-problem.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isAborted } from '../runtime/pause.ts';
 import type { Database } from '../store/database.ts';
@@ -134,7 +134,7 @@ export class MergeQueueCoordinator implements MergeQueues {
 
   async show(id: MergeQueueId): Promise<ProviderView | undefined> {
     const { db, autoCreate } = this.#options;
-    const stored = await problemsOf(() => readMergeQueue(db, id.name, 'read'));
+    const stored = await withProblems(() => readMergeQueue(db, id.name, 'read'));
     return stored.queue === null && !autoCreate ? undefined : this.#view(id, stored);
   }
 
@@ -143,7 +143,7 @@ export class MergeQueueCoordinator implements MergeQueues {
     const views: ProviderView[] = [];
     let after = '';
     for (;;) {
-      const page = await problemsOf(() => readStoredMergeQueues(db, { prefix, after, limit: providersPerRead }));
+      const page = await withProblems(() => readStoredMergeQueues(db, { prefix, after, limit: providersPerRead }));
       for (const { name, queue } of page) {
         const id = parseMergeQueueName(name);
         if (id !== undefined) views.push(this.#view(id, queue));
@@ -155,7 +155,7 @@ export class MergeQueueCoordinator implements MergeQueues {
 
   async detail(id: MergeQueueId): Promise<MergeQueueDetail> {
     const { db } = this.#options;
-    const [row, requests] = await problemsOf(() =>
+    const [row, requests] = await withProblems(() =>
       Promise.all([readMergeQueueRow(db, id.name), readMergeRequests(db, [id.name], registeredMax)]),
     );
     if (row === undefined)
@@ -165,7 +165,7 @@ export class MergeQueueCoordinator implements MergeQueues {
 
   async page({ prefix, cursor, limit }: { prefix: string; cursor: string; limit: number }): Promise<MergeQueuePage> {
     const { db } = this.#options;
-    return problemsOf(async () => {
+    return withProblems(async () => {
       const rows = await readMergeQueues(db, { prefix, after: cursor, limit: limit + 1 });
       const shown = rows.slice(0, limit);
       const names = shown.map(({ queue }) => queue);
@@ -181,9 +181,9 @@ export class MergeQueueCoordinator implements MergeQueues {
     { ifVersion, actor }: { ifVersion: number | undefined; actor: string | undefined },
   ): Promise<MergeQueueDetail> {
     const { db, defaults, onNews } = this.#options;
-    const version = await problemsOf(() => configureMergeQueue(db, id, change, { defaults, ifVersion, actor }));
+    const version = await withProblems(() => configureMergeQueue(db, id, change, { defaults, ifVersion, actor }));
     if (version === undefined) {
-      const row = await problemsOf(() => readMergeQueueRow(db, id.name));
+      const row = await withProblems(() => readMergeQueueRow(db, id.name));
       throw new SignalboxError('version_mismatch', {
         detail: row === undefined ? 'There is no such merge queue.' : 'Its settings have been changed since.',
         extra: { version: row === undefined ? null : Number(row.version) },
@@ -204,7 +204,7 @@ export class MergeQueueCoordinator implements MergeQueues {
     for (let attempt = 0; ; attempt++) {
       // So that what its builds were is in the history; one that registers in between is cleared too.
       if (options.force) await desk.submit(id, { verb: 'clear' }, { actor: options.actor });
-      const outcome = await problemsOf(() => deleteMergeQueue(db, id.name, { ...options, force: false }));
+      const outcome = await withProblems(() => deleteMergeQueue(db, id.name, { ...options, force: false }));
       if (outcome === 'deleted') break;
       if (outcome !== 'merge_queue_in_use' || !options.force || attempt >= clearAttemptsMax)
         throw new SignalboxError(outcome);
@@ -225,7 +225,7 @@ export class MergeQueueCoordinator implements MergeQueues {
   }
 
   #endOf(id: MergeQueueId, headSha: string, fencingToken: number) {
-    return problemsOf(() => readMergeGrantEnd(this.#options.db, id.name, headSha, fencingToken));
+    return withProblems(() => readMergeGrantEnd(this.#options.db, id.name, headSha, fencingToken));
   }
 }
 
@@ -250,12 +250,4 @@ function lookAgainAfterMs({ answer, settings }: Decided): number | undefined {
   return windowRemainingMs === null
     ? pollEveryMs(settings)
     : Math.min(pollEveryMs(settings), Math.max(1, windowRemainingMs));
-}
-
-async function problemsOf<Result>(work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    throw databaseProblem(error);
-  }
 }

@@ -44,6 +44,16 @@ export function parseMergeQueueName(name: string): MergeQueueId | undefined {
 /** How many times the ttl a holder may be silent if `hold_ttl_ms` is null. */
 export const holdTtlFactor = 10;
 
+/** gh-readonly-queue/<base>/pr-<number>-<sha>: the name GitHub gives the head of a merge group. */
+const headRefForm = /^gh-readonly-queue\/([^/]+(?:\/[^/]+)*)\/pr-([0-9]+)-[0-9a-fA-F]+$/;
+
+/** What a head ref of GitHub's merge queue was made for; undefined if it is none, or its number is above 2^53 - 1. */
+export function parseHeadRef(headRef: string): { readonly base: string; readonly pullRequest: number } | undefined {
+  const [, base, digits] = headRefForm.exec(headRef) ?? [];
+  const pullRequest = Number(digits);
+  return base !== undefined && Number.isSafeInteger(pullRequest) ? { base, pullRequest } : undefined;
+}
+
 const durationMsMax = 604_800_000;
 
 export const HoldTtlMs = z.int().min(1).max(2_592_000_000);

@@ -23,3 +23,12 @@ export function databaseProblem(error: unknown): unknown {
       return kind satisfies never;
   }
 }
+
+/** The result of what asks the database; its failure with its code. */
+export async function withProblems<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw databaseProblem(error);
+  }
+}

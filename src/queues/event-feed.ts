@@ -4,7 +4,7 @@ import { type Event, type EventPage, type EventsRequest, newestEventId } from '.
 import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
 import { type EventCursor, type EventRow, newestEvent, oldestEvent, readEvents } from '../store/events.ts';
-import { databaseProblem } from './database-problem.ts';
+import { withProblems } from './database-problem.ts';
 import type { FeedTail } from './feed-tail.ts';
 
 export interface FeedOptions {
@@ -22,23 +22,15 @@ export async function readFeed(
   request: EventsRequest,
   context: CallContext,
 ): Promise<EventPage> {
-  const after = await problemsOf(() => startOf(db, request.after));
+  const after = await withProblems(() => startOf(db, request.after));
   const untilMs = context.receivedAtMs + request.waitMs;
   using seat = request.waitMs > 0 ? feedTail.enter(request) : undefined;
   for (;;) {
-    const rows = await problemsOf(() => readEvents(db, after, request));
+    const rows = await withProblems(() => readEvents(db, after, request));
     const leftMs = untilMs - clock.monotonicMs();
     if (rows.length > 0 || seat === undefined || leftMs <= 0 || context.signal.aborted) return pageOf(rows, after);
     // Ends early when the client hangs up or the replica stops: then what there is, is the answer.
     await seat.wait({ timeoutMs: leftMs, signal: context.signal });
-  }
-}
-
-async function problemsOf<Result>(work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    throw databaseProblem(error);
   }
 }
 

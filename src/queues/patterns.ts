@@ -22,7 +22,7 @@ import {
   type SpreadingPattern,
 } from '../store/queue-patterns.ts';
 import { refusal } from './answers.ts';
-import { databaseProblem } from './database-problem.ts';
+import { withProblems } from './database-problem.ts';
 import type { News } from './news.ts';
 import { type SpreadOptions, SpreadProgress, spreadPattern } from './pattern-spread.ts';
 
@@ -55,13 +55,13 @@ export class Patterns implements QueuePatterns {
   }
 
   async get(pattern: QueuePattern): Promise<QueuePatternDetail> {
-    const row = await asked(() => readPattern(this.#options.db, pattern));
+    const row = await withProblems(() => readPattern(this.#options.db, pattern));
     if (row === undefined) throw notFound(pattern);
     return detailOf(row);
   }
 
   async list({ prefix, cursor, limit }: { prefix: string; cursor: string; limit: number }): Promise<QueuePatternPage> {
-    const rows = await asked(() => readPatterns(this.#options.db, { prefix, after: cursor, limit: limit + 1 }));
+    const rows = await withProblems(() => readPatterns(this.#options.db, { prefix, after: cursor, limit: limit + 1 }));
     const page = rows.slice(0, limit);
     return {
       patterns: page.map(detailOf),
@@ -97,7 +97,7 @@ export class Patterns implements QueuePatterns {
   }
 
   async appliedFile(label: string): Promise<AppliedFile> {
-    const row = await asked(() => readAppliedFile(this.#options.db, label));
+    const row = await withProblems(() => readAppliedFile(this.#options.db, label));
     if (row === undefined) return { label, made: { queues: {}, patterns: [], merge_queues: [] }, version: 0 };
     return { label, made: MadeByFile.parse(row.made), version: Number(row.version) };
   }
@@ -107,14 +107,14 @@ export class Patterns implements QueuePatterns {
     made: MadeByFile,
     options: { readonly ifVersion: number; readonly actor: string | undefined },
   ): Promise<AppliedFile> {
-    const version = await asked(() => recordApplied(this.#options.db, label, made, options));
+    const version = await withProblems(() => recordApplied(this.#options.db, label, made, options));
     if (version === undefined)
       throw new SignalboxError('version_mismatch', { detail: `Somebody else applied ${label} meanwhile.` });
     return { label, made, version };
   }
 
   async #decide(call: () => Promise<readonly Decision[]>): Promise<Decision> {
-    const [answer] = await asked(call);
+    const [answer] = await withProblems(call);
     if (answer === undefined) throw new Error('the database did not answer');
     return answer;
   }
@@ -140,14 +140,6 @@ export class Patterns implements QueuePatterns {
     } catch (error) {
       onError(error);
     }
-  }
-}
-
-async function asked<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw databaseProblem(error);
   }
 }
 

@@ -18,7 +18,7 @@ import {
 } from '../store/queue-reads.ts';
 import { type QueueSettingRow, readQueueSettings } from '../store/queue-patterns.ts';
 import { refusal } from './answers.ts';
-import { databaseProblem } from './database-problem.ts';
+import { withProblems } from './database-problem.ts';
 import type { News } from './news.ts';
 
 export interface QueuesOptions {
@@ -61,7 +61,7 @@ export class Queues {
 
   async get(queue: QueueName): Promise<QueueDetail> {
     const { db } = this.#options;
-    return reading(async () => {
+    return withProblems(async () => {
       const row = await readQueue(db, queue);
       if (row === undefined) throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
       const [sources, holders, line, runLine] = await Promise.all([
@@ -81,7 +81,7 @@ export class Queues {
   }
 
   async list(options: { prefix: string; cursor: string; limit: number }): Promise<QueuePage> {
-    const rows = await reading(() =>
+    const rows = await withProblems(() =>
       readQueues(this.#options.db, { prefix: options.prefix, after: options.cursor, limit: options.limit + 1 }),
     );
     const page = rows.slice(0, options.limit);
@@ -100,7 +100,7 @@ export class Queues {
   }
 
   async checkToken(queue: QueueName, token: FencingToken, slot: number): Promise<TokenCheck> {
-    const checked = await reading(() => checkToken(this.#options.db, queue, slot, token));
+    const checked = await withProblems(() => checkToken(this.#options.db, queue, slot, token));
     if (checked.kind === 'no_queue') {
       throw new SignalboxError('queue_not_found', { detail: `There is no queue ${queue}.` });
     }
@@ -109,7 +109,7 @@ export class Queues {
 
   async #deciding(call: () => Promise<readonly Decision[]>): Promise<readonly Decision[]> {
     const sentAtMs = this.#options.clock.monotonicMs();
-    const decisions = await reading(call);
+    const decisions = await withProblems(call);
     this.#options.news.spread(decisions, sentAtMs);
     return decisions;
   }
@@ -118,14 +118,6 @@ export class Queues {
     const answer = decisions.find(({ item }) => item === 0);
     if (answer === undefined) throw new Error('the database did not answer');
     if (answer.code !== code) throw refusal(answer);
-  }
-}
-
-async function reading<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw databaseProblem(error);
   }
 }
 

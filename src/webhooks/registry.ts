@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { ConfiguredWebhook, Webhook, WebhookName, Webhooks, WebhookSettings } from '../protocol/webhooks.ts';
-import { databaseProblem } from '../queues/database-problem.ts';
+import { withProblems } from '../queues/database-problem.ts';
 import type { Database } from '../store/database.ts';
 import type { Decision } from '../store/decisions.ts';
 import { deleteWebhook, readWebhooks, setWebhook, type WebhookRow } from '../store/webhooks.ts';
@@ -20,11 +20,11 @@ export class WebhookRegistry implements Webhooks {
   }
 
   async list(): Promise<Webhook[]> {
-    return (await asked(() => readWebhooks(this.#db))).map(shown);
+    return (await withProblems(() => readWebhooks(this.#db))).map(shown);
   }
 
   async get(name: WebhookName): Promise<Webhook> {
-    const [row] = await asked(() => readWebhooks(this.#db, name));
+    const [row] = await withProblems(() => readWebhooks(this.#db, name));
     if (row === undefined) throw notFound(name);
     return shown(row);
   }
@@ -43,16 +43,8 @@ export class WebhookRegistry implements Webhooks {
   }
 }
 
-async function asked<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw databaseProblem(error);
-  }
-}
-
 async function decided(call: () => Promise<readonly Decision[]>): Promise<Decision> {
-  const [answer] = await asked(call);
+  const [answer] = await withProblems(call);
   if (answer === undefined) throw new Error('the database did not answer');
   return answer;
 }

@@ -1,6 +1,6 @@
 import type { SignalboxClient } from '../../client/index.ts';
-import type { ApplyTarget } from '../../config/apply-target.ts';
-import { type ErrorCode, SignalboxError } from '../../protocol/errors.ts';
+import { type ApplyTarget, ifThere } from '../../config/apply-target.ts';
+import { SignalboxError } from '../../protocol/errors.ts';
 import type { MergeQueueId } from '../../protocol/merge-queue.ts';
 
 export interface ServiceTargetOptions {
@@ -43,13 +43,4 @@ export function serviceTarget(
     recordApplied: async (label, made, ifVersion) =>
       remembers ? client.recordAppliedFile(label, made, { ifVersion }) : { label, made, version: 0 },
   };
-}
-
-async function ifThere<Detail>(asked: Promise<Detail>, missing: ErrorCode): Promise<Detail | undefined> {
-  try {
-    return await asked;
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === missing) return undefined;
-    throw error;
-  }
 }

@@ -4,6 +4,7 @@ import {
   type MergeQueueId,
   type MergeRelease,
   type MergeRenew,
+  parseHeadRef,
   reportedOutcomes,
 } from '../../protocol/merge-queue.ts';
 import { BadBody, type FailedField, NumberText, kindOf } from './body.ts';
@@ -15,14 +16,10 @@ const requestIdLengthMax = 200;
 export const waitMsMax = 60_000;
 const int64Min = -(2n ** 63n);
 
-/** gh-readonly-queue/<base>/pr-<number>-<sha>. */
-const headRefForm = /^gh-readonly-queue\/([^/]+(?:\/[^/]+)*)\/pr-([0-9]+)-[0-9a-fA-F]+$/;
-
 /** Only the base refs that have slashes themselves may have them in a head ref: the original knows none of them. */
 function isHeadRef(text: string, { baseRef }: MergeQueueId): boolean {
-  const [, base = '', number = ''] = headRefForm.exec(text) ?? [];
-  if (base === '' || !Number.isSafeInteger(Number(number))) return false;
-  return !base.includes('/') || baseRef.includes('/');
+  const base = parseHeadRef(text)?.base;
+  return base !== undefined && (!base.includes('/') || baseRef.includes('/'));
 }
 
 /** Whether PostgreSQL can keep it. */
