@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { SignalboxError } from '../protocol/errors.ts';
 import { ClaimId, QueueName, plainText } from '../protocol/ids.ts';
 
 /** A whole number written in digits only; `Number()` alone would take '', ' 5', '0x10' and '1e3' too. */
@@ -18,24 +17,3 @@ export const Cursor = z
   .meta({ description: 'next_cursor of the page before.' });
 /** For calls that take no query parameters: any one is refused. */
 export const NoQuery = z.strictObject({});
-
-/** The entity tag of a queue's settings. */
-export function etagOf(version: number): string {
-  return `"${version}"`;
-}
-
-/**
- * What If-Match asks for: a version, `any` for `*`, undefined without the header. One strong tag as `etagOf` makes it;
- * weak ones, lists and anything else are 400 `invalid_request`.
- */
-export function parseIfMatch(header: string | undefined): number | 'any' | undefined {
-  if (header === undefined) return undefined;
-  if (header === '*') return 'any';
-  const version = /^"([0-9]{1,15})"$/.exec(header)?.[1];
-  if (version !== undefined) return Number(version);
-  const message = 'must be one strong entity tag as a GET of the queue gives it, or *';
-  throw new SignalboxError('invalid_request', {
-    detail: `If-Match ${message}`,
-    extra: { errors: [{ in: 'headers', path: '/if-match', message }] },
-  });
-}

@@ -11,8 +11,9 @@ import {
   mergeQueuePrefix,
 } from '../../protocol/merge-queue.ts';
 import { visiblePrefix } from '../authorization.ts';
+import { etagOf, versionToChange, versionToDelete } from '../if-match.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
-import { Cursor, Flag, NoQuery, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
+import { Cursor, Flag, NoQuery, inDigits } from '../parameters.ts';
 
 const onePart = z.string().regex(/^[A-Za-z0-9._:@-]{1,200}$/, 'must be 1 to 200 characters of A-Z a-z 0-9 . _ : @ -');
 const MergeQueueParams = z.strictObject({
@@ -39,17 +40,6 @@ function idOf({ owner, repo, base_ref: baseRef }: z.infer<typeof MergeQueueParam
   throw new SignalboxError('invalid_request', {
     detail: 'The name of a merge queue has at most 200 characters, and no part of dots only.',
   });
-}
-
-/** `If-Match: *` asks only that it is there; a call that would make it must look first. */
-async function requireMergeQueue(mergeQueues: MergeQueues, id: MergeQueueId): Promise<void> {
-  try {
-    await mergeQueues.detail(id);
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === 'merge_queue_not_found')
-      throw new SignalboxError('version_mismatch', { detail: 'There is no such merge queue.', cause: error });
-    throw error;
-  }
 }
 
 /** Merge queues as the rest of this service speaks: settings, state with reasons, and the list. */
@@ -121,10 +111,8 @@ export function mergeQueueRoutes(app: HttpApp, { mergeQueues }: { mergeQueues: M
     },
     async (request, reply) => {
       const id = idOf(request.params);
-      const ifMatch = parseIfMatch(request.headers['if-match']);
-      if (ifMatch === 'any') await requireMergeQueue(mergeQueues, id);
       const detail = await mergeQueues.configure(id, request.body, {
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: await versionToChange(request.headers['if-match'], () => mergeQueues.detail(id)),
         actor: request.caller?.name,
       });
       return reply.header('etag', etagOf(detail.version)).send(detail);
@@ -147,11 +135,9 @@ export function mergeQueueRoutes(app: HttpApp, { mergeQueues }: { mergeQueues: M
       },
     },
     async (request) => {
-      const ifMatch = parseIfMatch(request.headers['if-match']);
       await mergeQueues.remove(idOf(request.params), {
         force: request.query.force,
-        // `*` needs nothing more: deleting one that is not there fails anyway.
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: versionToDelete(request.headers['if-match']),
         actor: request.caller?.name,
       });
       return { deleted: true as const };

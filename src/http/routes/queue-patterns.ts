@@ -12,8 +12,9 @@ import {
 } from '../../protocol/patterns.ts';
 import { QueuePrefix } from '../../protocol/access.ts';
 import { visiblePrefix } from '../authorization.ts';
+import { etagOf, parseIfMatch, versionToChange, versionToDelete } from '../if-match.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
-import { Cursor, NoQuery, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
+import { Cursor, NoQuery, inDigits } from '../parameters.ts';
 
 const PatternParams = z.strictObject({ pattern: QueuePattern });
 const LabelParams = z.strictObject({ label: FileLabel });
@@ -23,17 +24,6 @@ const ListQuery = z.strictObject({
   limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Patterns on a page.' }),
 });
 const PatternDeleted = z.object({ deleted: z.literal(true) });
-
-/** `If-Match: *` asks only that the pattern is there; a call that would make it must look first. */
-async function requirePattern(patterns: QueuePatterns, pattern: QueuePattern): Promise<void> {
-  try {
-    await patterns.get(pattern);
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === 'pattern_not_found')
-      throw new SignalboxError('version_mismatch', { detail: 'There is no such pattern.', cause: error });
-    throw error;
-  }
-}
 
 /** Defaults of queues by the beginning of their name, and what files made. */
 export function queuePatternRoutes(app: HttpApp, { patterns }: { patterns: QueuePatterns }): void {
@@ -101,10 +91,8 @@ export function queuePatternRoutes(app: HttpApp, { patterns }: { patterns: Queue
     },
     async (request, reply) => {
       const { pattern } = request.params;
-      const ifMatch = parseIfMatch(request.headers['if-match']);
-      if (ifMatch === 'any') await requirePattern(patterns, pattern);
       const detail = await patterns.set(pattern, request.body, {
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: await versionToChange(request.headers['if-match'], () => patterns.get(pattern)),
         actor: request.caller?.name,
       });
       return reply.header('etag', etagOf(detail.version)).send(detail);
@@ -127,9 +115,8 @@ export function queuePatternRoutes(app: HttpApp, { patterns }: { patterns: Queue
       },
     },
     async (request) => {
-      const ifMatch = parseIfMatch(request.headers['if-match']);
       await patterns.delete(request.params.pattern, {
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: versionToDelete(request.headers['if-match']),
         actor: request.caller?.name,
       });
       return { deleted: true as const };

@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { QueuePrefix } from '../../protocol/access.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
-import { SignalboxError } from '../../protocol/errors.ts';
-import { FencingToken, type QueueName } from '../../protocol/ids.ts';
+import { FencingToken } from '../../protocol/ids.ts';
 import { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../../protocol/queues.ts';
 import { visiblePrefix } from '../authorization.ts';
+import { etagOf, versionToChange, versionToDelete } from '../if-match.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
-import { Cursor, Flag, NoQuery, QueueParams, etagOf, inDigits, parseIfMatch } from '../parameters.ts';
+import { Cursor, Flag, NoQuery, QueueParams, inDigits } from '../parameters.ts';
 
 const ListQuery = z.strictObject({
   prefix: QueuePrefix.default('').meta({ description: 'Only queues whose name begins so.' }),
@@ -21,17 +21,6 @@ const CheckQuery = z.strictObject({
   slot: inDigits(z.int().min(1).max(2_147_483_647)).default(1).meta({ description: 'The place it was granted for.' }),
 });
 const QueueDeleted = z.object({ deleted: z.literal(true) });
-
-/** `If-Match: *` asks only that the queue is there; a call that would make it must look first. */
-async function requireQueue(coordinator: Coordinator, queue: QueueName): Promise<void> {
-  try {
-    await coordinator.getQueue(queue);
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === 'queue_not_found')
-      throw new SignalboxError('version_mismatch', { detail: 'There is no such queue.', cause: error });
-    throw error;
-  }
-}
 
 /** Queues: settings, state, the list, and whether a token is the current one. */
 export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordinator }): void {
@@ -54,9 +43,7 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
     },
     async (request, reply) => {
       const { queue } = request.params;
-      const ifMatch = parseIfMatch(request.headers['if-match']);
-      if (ifMatch === 'any') await requireQueue(coordinator, queue);
-      const ifVersion = ifMatch === 'any' ? undefined : ifMatch;
+      const ifVersion = await versionToChange(request.headers['if-match'], () => coordinator.getQueue(queue));
       const detail = await coordinator.configureQueue(queue, request.body, {
         ifVersion,
         actor: request.caller?.name,
@@ -101,11 +88,9 @@ export function queueRoutes(app: HttpApp, { coordinator }: { coordinator: Coordi
       },
     },
     async (request) => {
-      const ifMatch = parseIfMatch(request.headers['if-match']);
       await coordinator.deleteQueue(request.params.queue, {
         force: request.query.force,
-        // `*` needs nothing more: deleting a queue that is not there fails anyway.
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: versionToDelete(request.headers['if-match']),
         actor: request.caller?.name,
       });
       return { deleted: true as const };

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { SignalboxError } from '../../protocol/errors.ts';
 import {
   ConfiguredWebhook,
   Webhook,
@@ -8,24 +7,14 @@ import {
   type Webhooks,
   WebhookSettings,
 } from '../../protocol/webhooks.ts';
+import { etagOf, versionToChange, versionToDelete } from '../if-match.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
-import { NoQuery, etagOf, parseIfMatch } from '../parameters.ts';
+import { NoQuery } from '../parameters.ts';
 
 const WebhookParams = z.strictObject({ name: WebhookName });
 const WebhookDeleted = z.object({ deleted: z.literal(true) });
 /** Whoever may set one can have the whole feed sent anywhere, and have the leader call whatever it reaches. */
 const needs = { scope: 'admin', queues: 'all' } as const;
-
-/** `If-Match: *` asks only that the webhook is there; a call that would make it must look first. */
-async function requireWebhook(webhooks: Webhooks, name: WebhookName): Promise<void> {
-  try {
-    await webhooks.get(name);
-  } catch (error) {
-    if (error instanceof SignalboxError && error.code === 'webhook_not_found')
-      throw new SignalboxError('version_mismatch', { detail: 'There is no such webhook.', cause: error });
-    throw error;
-  }
-}
 
 /** Where the feed is sent to. */
 export function webhookRoutes(app: HttpApp, { webhooks }: { webhooks: Webhooks }): void {
@@ -90,10 +79,8 @@ export function webhookRoutes(app: HttpApp, { webhooks }: { webhooks: Webhooks }
     },
     async (request, reply) => {
       const { name } = request.params;
-      const ifMatch = parseIfMatch(request.headers['if-match']);
-      if (ifMatch === 'any') await requireWebhook(webhooks, name);
       const webhook = await webhooks.set(name, request.body, {
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: await versionToChange(request.headers['if-match'], () => webhooks.get(name)),
         actor: request.caller?.name,
       });
       return reply.header('etag', etagOf(webhook.version)).send(webhook);
@@ -116,9 +103,8 @@ export function webhookRoutes(app: HttpApp, { webhooks }: { webhooks: Webhooks }
       },
     },
     async (request) => {
-      const ifMatch = parseIfMatch(request.headers['if-match']);
       await webhooks.delete(request.params.name, {
-        ifVersion: ifMatch === 'any' ? undefined : ifMatch,
+        ifVersion: versionToDelete(request.headers['if-match']),
         actor: request.caller?.name,
       });
       return { deleted: true as const };
