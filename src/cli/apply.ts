@@ -7,6 +7,7 @@ export interface ApplyFlags extends ServiceFlags {
   readonly prune?: true;
   readonly dryRun?: true;
   readonly watch?: true;
+  readonly json?: true;
 }
 
 export function describeApply(command: Command): Command {
@@ -16,5 +17,6 @@ export function describeApply(command: Command): Command {
     .option('--label <name>', 'under which to remember what it made (default: its `label`, else its name)')
     .option('--prune', 'take away what an earlier apply of the label made and the file no longer has')
     .option('--dry-run', 'show what would be done and change nothing; exits 1 if there is something')
-    .option('--watch', 'apply it again whenever the file changes, until a signal');
+    .option('--watch', 'apply it again whenever the file changes, until a signal')
+    .option('--json', 'print one JSON document, with --watch one for each time');
 }

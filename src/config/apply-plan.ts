@@ -12,8 +12,17 @@ export interface Step {
   readonly sign: '+' | '~' | '-';
   readonly what: 'queue' | 'pattern' | 'merge queue';
   readonly name: string;
-  readonly differences: readonly string[];
+  readonly differences: readonly Difference[];
   readonly run: (target: ApplyTarget) => Promise<unknown>;
+}
+
+/** A setting that is not as the file says. Without `from` it had no value; without `to` it is given back, or set no longer. */
+export interface Difference {
+  readonly setting: string;
+  readonly from?: unknown;
+  readonly to?: unknown;
+  /** For people. */
+  readonly text: string;
 }
 
 /** What is to be done, in this order, so that the service is as the file says; and what to remember of it. */
@@ -117,20 +126,15 @@ function queueSteps(
   had: readonly string[],
 ): { readonly set: readonly Step[]; readonly give: readonly Step[] } {
   const change: Record<string, unknown> = {};
-  const differences: string[] = [];
+  const differences: Difference[] = [];
   for (const [key, value] of Object.entries(settings)) {
     const old = detail?.[key as keyof QueueDetail];
     const source = detail?.sources[key] ?? 'default';
     if (detail !== undefined && source === 'local' && old === value) continue;
     change[key] = value;
-    const isSame = detail !== undefined && old === value;
-    differences.push(
-      detail === undefined
-        ? `${key} ${text(value)}`
-        : isSame
-          ? `${key} ${text(value)} its own (${source})`
-          : `${key} ${text(old)} → ${text(value)}`,
-    );
+    if (detail === undefined) differences.push(setTo(key, value));
+    else if (old !== value) differences.push(changedTo(key, old, value));
+    else differences.push({ ...changedTo(key, old, value), text: `${key} ${text(value)} its own (${source})` });
   }
   const isNamed = Object.keys(change).length > 0 || detail === undefined || detail.auto_created;
   const back = had.filter((key) => !(key in settings) && detail?.sources[key] === 'local').sort();
@@ -147,7 +151,14 @@ function queueSteps(
         ? []
         : [
             step(
-              { sign: '~', differences: back.map((key) => `${key} inherited`) },
+              {
+                sign: '~',
+                differences: back.map((key) => ({
+                  setting: key,
+                  from: detail?.[key as keyof QueueDetail],
+                  text: `${key} inherited`,
+                })),
+              },
               { inherit: back as NonNullable<QueueSettingsChange['inherit']> },
             ),
           ],
@@ -195,14 +206,22 @@ async function removalsOf(file: QueuesFile, target: ApplyTarget, made: MadeByFil
   return steps;
 }
 
-function differencesOf(old: object, settings: object, { isWhole }: { isWhole: boolean }): readonly string[] {
+function differencesOf(old: object, settings: object, { isWhole }: { isWhole: boolean }): readonly Difference[] {
   const was = old as Readonly<Record<string, unknown>>;
   const is = settings as Readonly<Record<string, unknown>>;
   const changed = Object.entries(is)
     .filter(([key, value]) => was[key] !== value)
-    .map(([key, value]) => (key in was ? `${key} ${text(was[key])} → ${text(value)}` : `${key} ${text(value)}`));
+    .map(([key, value]) => (key in was ? changedTo(key, was[key], value) : setTo(key, value)));
   const left = isWhole ? Object.keys(was).filter((key) => !(key in is)) : [];
-  return [...changed, ...left.map((key) => `${key} no longer set`)];
+  return [...changed, ...left.map((key) => ({ setting: key, from: was[key], text: `${key} no longer set` }))];
+}
+
+function setTo(setting: string, to: unknown): Difference {
+  return { setting, to, text: `${setting} ${text(to)}` };
+}
+
+function changedTo(setting: string, from: unknown, to: unknown): Difference {
+  return { setting, from, to, text: `${setting} ${text(from)} → ${text(to)}` };
 }
 
 function text(value: unknown): string {

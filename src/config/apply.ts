@@ -90,6 +90,18 @@ function withKept(made: MadeByFile, before: MadeByFile, kept: readonly Step[]): 
 
 /** One line for people: `~ queue deploy: concurrency_limit 1 → 2`. */
 export function stepText({ sign, what, name, differences }: Step): string {
-  const tail = differences.length === 0 ? '' : `: ${differences.join(', ')}`;
+  const tail = differences.length === 0 ? '' : `: ${differences.map(({ text }) => text).join(', ')}`;
   return `${sign} ${what} ${name}${tail}`;
+}
+
+const changeOf = { '+': 'made', '~': 'changed', '-': 'removed' } as const;
+
+/** The same for a program. */
+export function stepDocument({ sign, what, name, differences }: Step) {
+  return {
+    change: changeOf[sign],
+    what: what === 'merge queue' ? 'merge_queue' : what,
+    name,
+    settings: differences.map(({ setting, from, to }) => ({ setting, from, to })),
+  };
 }

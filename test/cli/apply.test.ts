@@ -139,6 +139,50 @@ merge_queues:
     expect(made).toEqual({ queues: { 'third/a': ['lock_delay_ms'] }, patterns: [], merge_queues: [] });
   });
 
+  it('tells programs the same with --json: one document, also of a file that is refused', async () => {
+    await app.client.put('json/b', { concurrency_limit: 1, lock_delay_ms: 5 });
+    await app.client.ask('PUT', '/v1/queue-patterns/json%2F*', { paused: false, max_waiting: 9 });
+    const file = `label: as-json
+queues:
+  json/a: { concurrency_limit: null }
+  json/b: { concurrency_limit: 2 }
+patterns:
+  json/*: { paused: false }
+`;
+    const changes = [
+      { change: 'made', what: 'queue', name: 'json/a', settings: [{ setting: 'concurrency_limit', to: null }] },
+      {
+        change: 'changed',
+        what: 'queue',
+        name: 'json/b',
+        settings: [{ setting: 'concurrency_limit', from: 1, to: 2 }],
+      },
+      { change: 'changed', what: 'pattern', name: 'json/*', settings: [{ setting: 'max_waiting', from: 9 }] },
+    ];
+    const planned = await apply(file, '--json', '--dry-run');
+    expect(planned.exitCode).toBe(1);
+    expect(JSON.parse(planned.output)).toEqual({ label: 'as-json', dry_run: true, changes, refused: [] });
+    const done = await apply(file, '--json');
+    expect(done.exitCode).toBe(0);
+    expect(JSON.parse(done.output)).toEqual({ label: 'as-json', dry_run: false, changes, refused: [] });
+    const again = await apply(file, '--json');
+    expect(JSON.parse(again.output)).toEqual({ label: 'as-json', dry_run: false, changes: [], refused: [] });
+    await app.client.hold('json/a');
+    const pruned = await apply('label: as-json\nqueues:\n  json/b: {}\n', '--json', '--prune');
+    expect(pruned.exitCode).toBe(1);
+    expect(JSON.parse(pruned.output)).toMatchObject({
+      changes: [
+        { change: 'removed', what: 'pattern', name: 'json/*', settings: [] },
+        { change: 'changed', what: 'queue', name: 'json/b', settings: [{ setting: 'concurrency_limit', from: 2 }] },
+      ],
+      refused: [{ change: 'removed', what: 'queue', name: 'json/a', code: 'queue_in_use' }],
+    });
+    const refused = await apply('queues:\n  json/a: { colour: red }\n', '--json');
+    expect(refused.exitCode).toBe(2);
+    const problem = `${path}, line 2: json/a: colour: there is no such setting`;
+    expect(refused.output.split('\n')).toContain(JSON.stringify({ problems: [problem] }));
+  });
+
   it('says 123 without a service and 2 without a file', async () => {
     await using away = await signalbox(['apply', '--url', 'http://127.0.0.1:9', '-f', path]);
     expect((await away.ended).exitCode).toBe(2);

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { applyFile, stepText } from '../../config/apply.ts';
+import { applyFile, type ApplyOutcome, stepDocument, stepText } from '../../config/apply.ts';
 import { planApply, type PlanOptions } from '../../config/apply-plan.ts';
 import type { ApplyTarget } from '../../config/apply-target.ts';
 import { type FileContent, fileChanges, readFileContent } from '../../config/file-changes.ts';
@@ -42,9 +42,18 @@ async function once(
 ): Promise<number> {
   try {
     const { file, options } = read(flags, environment, content);
-    return flags.dryRun === true ? await show(file, target, options) : await apply(file, target, options);
+    const { done, refused } =
+      flags.dryRun === true
+        ? { done: (await planApply(file, target, options)).steps, refused: [] }
+        : await applyFile(file, target, options);
+    if (flags.json === true) console.log(JSON.stringify(documentOf(flags, options, { done, refused })));
+    else tell(flags, { done, refused });
+    // What a dry run would do is to be told apart from nothing, what was done is as it should be.
+    const isAsItSays = refused.length === 0 && (flags.dryRun !== true || done.length === 0);
+    return isAsItSays ? exitCode.ok : exitCode.failed;
   } catch (error) {
     if (!(error instanceof RefusedFileError)) throw error;
+    if (flags.json === true) console.log(JSON.stringify({ problems: error.problems }));
     console.error(`signalbox: ${error.message}`);
     return exitCode.usage;
   }
@@ -61,18 +70,19 @@ function read(
   return { file, options: { path, label: label ?? file.label ?? basename(path), prune: prune === true } };
 }
 
-async function show(file: QueuesFile, target: ApplyTarget, options: PlanOptions): Promise<number> {
-  const { steps } = await planApply(file, target, options);
-  for (const step of steps) console.log(stepText(step));
-  return steps.length === 0 ? exitCode.ok : exitCode.failed;
+function documentOf({ dryRun }: ApplyFlags, { label }: PlanOptions, { done, refused }: ApplyOutcome): object {
+  return {
+    label,
+    dry_run: dryRun === true,
+    changes: done.map(stepDocument),
+    refused: refused.map(({ step, error }) => ({ ...stepDocument(step), code: error.code, detail: error.message })),
+  };
 }
 
-async function apply(file: QueuesFile, target: ApplyTarget, options: PlanOptions): Promise<number> {
-  const { done, refused } = await applyFile(file, target, options);
+function tell({ dryRun }: ApplyFlags, { done, refused }: ApplyOutcome): void {
   for (const step of done) console.log(stepText(step));
   for (const { step, error } of refused) console.error(`signalbox: not done: ${stepText(step)}: ${error.message}`);
-  if (done.length === 0 && refused.length === 0) console.log('nothing to change');
-  return refused.length === 0 ? exitCode.ok : exitCode.failed;
+  if (dryRun !== true && done.length === 0 && refused.length === 0) console.log('nothing to change');
 }
 
 /** A file that is refused changes nothing: what was applied last stays. A service that is away is asked again. */
