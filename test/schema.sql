@@ -11,6 +11,18 @@ create table signalbox.applied_files (
   constraint applied_files_made_form CHECK ((jsonb_typeof(made) = 'object'::text))
 );
 
+create table signalbox.batches (
+  queue text collate "C" not null,
+  kind text collate "C" not null,
+  batch text collate "C" not null,
+  place bigint not null,
+  seq bigint not null,
+  size bigint not null,
+  joined_at timestamp with time zone not null,
+  constraint batches_pkey PRIMARY KEY (queue, kind, batch)
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX batches_age ON signalbox.batches USING btree (joined_at);
+
 create table signalbox.chores (
   chore text collate "C" not null,
   epoch bigint not null,
@@ -41,11 +53,13 @@ create table signalbox.dead_letters (
   enqueued_at timestamp with time zone not null,
   died_at timestamp with time zone not null,
   blocks boolean not null,
+  place bigint not null default 0,
+  rank bigint not null default 0,
   constraint dead_letters_pkey PRIMARY KEY (claim_id, queue),
   constraint dead_letters_reason_known CHECK ((reason = ANY (ARRAY['max_attempts'::text, 'max_age'::text, 'failure'::text, 'skipped'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX dead_letters_age ON signalbox.dead_letters USING btree (died_at) WHERE (NOT blocks);
-CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, priority DESC, seq) WHERE blocks;
+CREATE INDEX dead_letters_blocks ON signalbox.dead_letters USING btree (queue, place, seq, rank) WHERE blocks;
 CREATE INDEX dead_letters_order ON signalbox.dead_letters USING btree (queue, died_at) WHERE (reason <> ''::text);
 
 create table signalbox.delayed (
@@ -64,9 +78,14 @@ create table signalbox.delayed (
   attempts integer not null,
   due_at timestamp with time zone not null,
   blocks boolean not null,
+  place bigint not null default 0,
+  rank bigint not null default 0,
+  weight integer not null default 1,
+  joint jsonb,
+  wait_until timestamp with time zone,
   constraint delayed_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
-CREATE INDEX delayed_blocks ON signalbox.delayed USING btree (queue, priority DESC, seq) WHERE blocks;
+CREATE INDEX delayed_blocks ON signalbox.delayed USING btree (queue, place, seq, rank) WHERE blocks;
 CREATE INDEX delayed_due ON signalbox.delayed USING btree (due_at) WHERE (mode <> ''::text);
 CREATE INDEX delayed_line ON signalbox.delayed USING btree (queue, due_at) WHERE (kind <> ''::text);
 CREATE UNIQUE INDEX delayed_claim ON signalbox.delayed USING btree (claim_id, queue);
@@ -137,7 +156,9 @@ create table signalbox.inbox (
   delay_ms bigint not null,
   max_attempts integer,
   max_age_ms bigint,
-  enqueued_at timestamp with time zone not null
+  enqueued_at timestamp with time zone not null,
+  batch text collate "C",
+  batch_rank integer
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX inbox_claim ON signalbox.inbox USING btree (claim_id, queue, id);
 CREATE INDEX inbox_line ON signalbox.inbox USING btree (queue, id);
@@ -171,13 +192,19 @@ create table signalbox.leases (
   next_free integer,
   kind text collate "C" not null default 'claim'::text,
   attempt integer not null default 1,
+  place bigint not null default 0,
+  rank bigint not null default 0,
+  weight integer not null default 1,
+  joint jsonb,
+  wait_until timestamp with time zone,
   constraint leases_pkey PRIMARY KEY (queue, slot),
   constraint leases_free_has_end CHECK (((state = 'free'::text) = ((ended_at IS NOT NULL) AND (end_state IS NOT NULL) AND (end_reason IS NOT NULL)))),
-  constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))) NOT VALID,
+  constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text, 'cleaning'::text]))) NOT VALID,
   constraint leases_slot_positive CHECK ((slot >= 1)),
   constraint leases_state_known CHECK ((state = ANY (ARRAY['held'::text, 'free'::text]))),
   constraint leases_text_length CHECK (((length(claim_id) <= 200) AND (length(holder) <= 200))),
-  constraint leases_token_range CHECK (((fencing_token >= 1) AND (fencing_token <= '9007199254740991'::bigint)))
+  constraint leases_token_range CHECK (((fencing_token >= 1) AND (fencing_token <= '9007199254740991'::bigint))),
+  constraint leases_weight_positive CHECK ((weight >= 1)) NOT VALID
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
 create table signalbox.lines (
@@ -196,6 +223,13 @@ create table signalbox.lines (
   blockers integer not null default 0,
   dead integer not null default 0,
   next_due_at timestamp with time zone,
+  closed boolean not null default false,
+  cleanup boolean not null default false,
+  rotates boolean not null default false,
+  order_base bigint not null default 0,
+  claim_round bigint not null default 0,
+  run_round bigint not null default 0,
+  several integer not null default 0,
   constraint lines_pkey PRIMARY KEY (queue),
   constraint lines_blockers_not_negative CHECK ((blockers >= 0)) NOT VALID,
   constraint lines_dead_not_negative CHECK ((dead >= 0)) NOT VALID,
@@ -204,6 +238,7 @@ create table signalbox.lines (
   constraint lines_large_limit_is_wide CHECK ((wide OR (concurrency_limit <= 256))),
   constraint lines_limit_range CHECK (((concurrency_limit >= 0) AND (concurrency_limit <= 1000000))),
   constraint lines_runs_not_negative CHECK ((runs >= 0)) NOT VALID,
+  constraint lines_several_not_negative CHECK ((several >= 0)) NOT VALID,
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
@@ -318,22 +353,39 @@ create table signalbox.queues (
   retry_delay_max_ms bigint not null default 300000,
   on_failure text collate "C",
   own_settings text[] collate "C",
+  priority_head_start_ms bigint,
+  rotate_by text collate "C",
+  retry_place text collate "C" not null default 'kept'::text,
+  supersede_by text collate "C",
+  cancel_in_progress boolean not null default false,
+  on_full text collate "C" not null default 'refuse'::text,
+  max_wait_ms bigint,
+  reserve_max_ms integer not null default 10000,
+  on_failover text collate "C" not null default 'quarantine'::text,
   constraint queues_pkey PRIMARY KEY (queue),
   constraint queues_claim_memory_range CHECK (((claim_memory_ms >= 1000) AND (claim_memory_ms <= 604800000))),
   constraint queues_default_ttl_range CHECK (((default_ttl_ms >= 1000) AND (default_ttl_ms <= 86400000))),
   constraint queues_default_ttl_within_max CHECK ((default_ttl_ms <= max_ttl_ms)),
+  constraint queues_head_start_range CHECK (((priority_head_start_ms >= 1) AND (priority_head_start_ms <= 86400000))) NOT VALID,
   constraint queues_lock_delay_range CHECK (((lock_delay_ms >= 0) AND (lock_delay_ms <= 600000))),
   constraint queues_max_age_range CHECK (((max_age_ms >= 1000) AND (max_age_ms <= '31536000000'::bigint))) NOT VALID,
   constraint queues_max_attempts_range CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))) NOT VALID,
   constraint queues_max_hold_range CHECK (((max_hold_ms >= 1000) AND (max_hold_ms <= '2592000000'::bigint))),
   constraint queues_max_runs_range CHECK (((max_runs >= 0) AND (max_runs <= 10000000))) NOT VALID,
   constraint queues_max_ttl_range CHECK (((max_ttl_ms >= 1000) AND (max_ttl_ms <= 86400000))),
+  constraint queues_max_wait_range CHECK (((max_wait_ms >= 1000) AND (max_wait_ms <= '31536000000'::bigint))) NOT VALID,
   constraint queues_max_waiting_range CHECK (((max_waiting >= 0) AND (max_waiting <= 10000000))),
   constraint queues_name_form CHECK (((queue ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text) AND (queue !~ '^[.]+$'::text))),
+  constraint queues_on_failover_known CHECK ((on_failover = ANY (ARRAY['quarantine'::text, 'immediate'::text]))) NOT VALID,
   constraint queues_on_failure_known CHECK ((on_failure = ANY (ARRAY['wait'::text, 'step_around'::text, 'stop'::text]))) NOT VALID,
+  constraint queues_on_full_known CHECK ((on_full = ANY (ARRAY['refuse'::text, 'drop_oldest'::text, 'drop_last'::text]))) NOT VALID,
   constraint queues_own_settings_bound CHECK ((cardinality(own_settings) <= 100)) NOT VALID,
+  constraint queues_reserve_max_range CHECK (((reserve_max_ms >= 0) AND (reserve_max_ms <= 600000))) NOT VALID,
   constraint queues_retry_delay_max_range CHECK (((retry_delay_max_ms >= 0) AND (retry_delay_max_ms <= '31536000000'::bigint))) NOT VALID,
   constraint queues_retry_delay_range CHECK (((retry_delay_ms >= 0) AND (retry_delay_ms <= 86400000))) NOT VALID,
+  constraint queues_retry_place_known CHECK ((retry_place = ANY (ARRAY['kept'::text, 'last'::text]))) NOT VALID,
+  constraint queues_rotate_by_length CHECK (((length(rotate_by) >= 1) AND (length(rotate_by) <= 63))) NOT VALID,
+  constraint queues_supersede_by_length CHECK (((length(supersede_by) >= 1) AND (length(supersede_by) <= 63))) NOT VALID,
   constraint queues_waiting_ttl_range CHECK (((waiting_ttl_ms >= 1000) AND (waiting_ttl_ms <= 86400000)))
 );
 
@@ -418,6 +470,14 @@ create table signalbox.tokens (
   constraint tokens_scope_known CHECK ((scope = ANY (ARRAY['read'::text, 'use'::text, 'admin'::text])))
 ) with (fillfactor=70);
 
+create table signalbox.turns (
+  queue text collate "C" not null,
+  kind text collate "C" not null,
+  value text collate "C" not null,
+  next_turn bigint not null,
+  constraint turns_pkey PRIMARY KEY (queue, kind, value)
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+
 create table signalbox.waiting (
   queue text collate "C" not null,
   claim_id text collate "C" not null,
@@ -432,11 +492,17 @@ create table signalbox.waiting (
   metadata jsonb not null default '{}'::jsonb,
   enqueued_at timestamp with time zone not null,
   attempts integer not null default 0,
+  place bigint not null default 0,
+  rank bigint not null default 0,
+  weight integer not null default 1,
+  joint jsonb,
+  wait_until timestamp with time zone,
   constraint waiting_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text]))),
   constraint waiting_mode_known CHECK ((mode = ANY (ARRAY['wait'::text, 'latest_only'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX waiting_latest_only ON signalbox.waiting USING btree (queue) WHERE (mode = 'latest_only'::text);
-CREATE INDEX waiting_line ON signalbox.waiting USING btree (queue, kind, priority DESC, seq);
+CREATE INDEX waiting_line ON signalbox.waiting USING btree (queue, kind, place, seq, rank);
+CREATE INDEX waiting_wait_until ON signalbox.waiting USING btree (wait_until) WHERE (wait_until IS NOT NULL);
 CREATE UNIQUE INDEX waiting_claim ON signalbox.waiting USING btree (claim_id, queue);
 
 create table signalbox.webhooks (
@@ -494,7 +560,12 @@ create type signalbox.operation as (
   request_id text collate "C",
   uncounted boolean,
   reason text,
-  actor text
+  actor text,
+  batch text collate "C",
+  batch_rank integer,
+  weight integer,
+  also jsonb,
+  max_wait_ms bigint
 );
 
 create type signalbox_v1.decision as (

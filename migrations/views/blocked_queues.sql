@@ -5,19 +5,19 @@ create or replace view signalbox_v1.blocked_queues as
 select
   n.queue, signalbox.failure_policy(n.concurrency_limit, q.on_failure) as on_failure,
   min(coalesce(b.died_at, h.ended_at, b.enqueued_at)) over (partition by n.queue) as since,
-  n.waiting + n.runs as waiting, n.delayed, n.blockers, b.place, b.claim_id, b.state, b.reason, b.attempts,
+  n.waiting + n.runs as waiting, n.delayed, n.blockers, b.nth as place, b.claim_id, b.state, b.reason, b.attempts,
   coalesce(b.error, h.error) as error, b.due_at
 from signalbox.lines n
 join signalbox.queues q on q.queue = n.queue
 cross join lateral (
-  select f.*, row_number() over (order by f.priority desc, f.seq) as place from (
+  select f.*, row_number() over (order by f.place, f.seq, f.rank) as nth from (
     (select d.claim_id, 'delayed' as state, 'retry' as reason, d.attempts, null as error, d.due_at,
-       null::timestamptz as died_at, d.enqueued_at, d.priority, d.seq
-     from signalbox.delayed d where d.queue = n.queue and d.blocks order by d.priority desc, d.seq limit 10)
+       null::timestamptz as died_at, d.enqueued_at, d.priority, d.place, d.seq, d.rank
+     from signalbox.delayed d where d.queue = n.queue and d.blocks order by d.place, d.seq, d.rank limit 10)
     union all
-    (select x.claim_id, 'dead', x.reason, x.attempts, x.error, null, x.died_at, x.enqueued_at, x.priority, x.seq
-     from signalbox.dead_letters x where x.queue = n.queue and x.blocks order by x.priority desc, x.seq limit 10)) f
-  order by f.priority desc, f.seq limit 10) b
+    (select x.claim_id, 'dead', x.reason, x.attempts, x.error, null, x.died_at, x.enqueued_at, x.priority, x.place, x.seq, x.rank
+     from signalbox.dead_letters x where x.queue = n.queue and x.blocks order by x.place, x.seq, x.rank limit 10)) f
+  order by f.place, f.seq, f.rank limit 10) b
 -- When it went back, and with which error, is in history.
 left join lateral (
   select h.ended_at, h.error from signalbox.history h

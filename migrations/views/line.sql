@@ -6,7 +6,7 @@ select
   w.enqueued_at, floor(extract(epoch from signalbox.clock() - w.enqueued_at) * 1000)::bigint as waited_ms,
   h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata
 from (
-  select w.*, row_number() over (partition by w.queue order by w.priority desc, w.seq) as position
+  select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
   from signalbox.waiting w where w.kind = 'claim') w
 join signalbox.lines n on n.queue = w.queue
 cross join lateral (

@@ -5,7 +5,7 @@ create or replace view signalbox_v1.runs as
 select
   w.queue, w.claim_id, 'waiting' as state, array_position(c.first, w.claim_id) as position,
   signalbox.waiting_for(n, coalesce(array_position(c.first, w.claim_id), 1001), s.held, s.delayed, 'run',
-    coalesce((w.priority, -w.seq) < (b.priority, -b.seq), false)) as waiting_for,
+    coalesce((w.place, w.seq, w.rank) > (b.place, b.seq, b.rank), false)) as waiting_for,
   w.priority, w.attempts, r.max_attempts, null::timestamptz as due_at, false as blocks, null as holder,
   null::integer as slot, null::bigint as fencing_token, w.enqueued_at, r.dead_after, w.labels
 from signalbox.waiting w
@@ -14,20 +14,20 @@ join signalbox.lines n on n.queue = w.queue
 cross join lateral (
   select array(
     select f.claim_id from signalbox.waiting f where f.queue = n.queue and f.kind = 'run'
-    order by f.priority desc, f.seq limit 1000) as first
+    order by f.place, f.seq, f.rank limit 1000) as first
   offset 0) c
 cross join lateral (
   select count(*) filter (where l.state = 'held') as held,
          count(*) filter (where l.free_after > signalbox.clock()) as delayed
   from signalbox.leases l where l.queue = n.queue) s
 left join lateral (
-  select f.priority, f.seq from (
-    (select d.priority, d.seq from signalbox.delayed d
-     where d.queue = n.queue and d.blocks and n.blockers > 0 order by d.priority desc, d.seq limit 1)
+  select f.place, f.seq, f.rank from (
+    (select d.place, d.seq, d.rank from signalbox.delayed d
+     where d.queue = n.queue and d.blocks and n.blockers > 0 order by d.place, d.seq, d.rank limit 1)
     union all
-    (select x.priority, x.seq from signalbox.dead_letters x
-     where x.queue = n.queue and x.blocks and n.blockers > 0 order by x.priority desc, x.seq limit 1)) f
-  order by f.priority desc, f.seq limit 1) b on true
+    (select x.place, x.seq, x.rank from signalbox.dead_letters x
+     where x.queue = n.queue and x.blocks and n.blockers > 0 order by x.place, x.seq, x.rank limit 1)) f
+  order by f.place, f.seq, f.rank limit 1) b on true
 left join signalbox.runs r on r.queue = w.queue and r.claim_id = w.claim_id
 where w.kind = 'run'
 union all

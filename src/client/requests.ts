@@ -15,6 +15,13 @@ export interface AcquireRequest {
   readonly mode?: Mode | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Places of the queue it takes. */
+  readonly weight?: number | undefined;
+  /** Ends as expired if it still waits after so long. */
+  readonly max_wait_ms?: number | undefined;
+  /** Claims of one batch stand together, in the order in which they came, or by rank. */
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
 }
 
 export interface EnqueueRequest {
@@ -26,6 +33,8 @@ export interface EnqueueRequest {
   readonly delay_ms?: number | undefined;
   readonly max_attempts?: number | undefined;
   readonly max_age_ms?: number | undefined;
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
 }
 
 /** Exactly one of `queue` and `prefix`; '' is the prefix of every queue. */

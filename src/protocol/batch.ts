@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { AcquireBody, BreakBody, CancelBody, ReleaseBody, RenewBody } from './claims.ts';
+import {
+  AcquireFields,
+  batchRankNeedsBatch,
+  BreakBody,
+  CancelBody,
+  rankFitsBatch,
+  ReleaseBody,
+  RenewBody,
+} from './claims.ts';
 import { ClaimId, QueueName } from './ids.ts';
 import { EnqueueBody } from './runs.ts';
 
@@ -14,7 +22,10 @@ const noWait = z
 
 /** What a batch may hold, by `op`: the names a single call has in its path and the fields of its body, in one object. */
 export const batchOperations = {
-  acquire: AcquireBody.extend({ op: z.literal('acquire'), ...ofQueue, wait_ms: noWait }),
+  acquire: AcquireFields.extend({ op: z.literal('acquire'), ...ofQueue, wait_ms: noWait }).refine(
+    rankFitsBatch,
+    batchRankNeedsBatch,
+  ),
   get: z.strictObject({ op: z.literal('get'), ...ofClaim, wait_ms: noWait }),
   renew: RenewBody.extend({ op: z.literal('renew'), ...ofClaim }),
   release: ReleaseBody.safeExtend({ op: z.literal('release'), ...ofClaim }),

@@ -40,7 +40,31 @@ export const Metadata = z
   .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= metadataBytesMax, `at most ${metadataBytesMax} bytes`)
   .meta({ description: `Any JSON object up to ${metadataBytesMax} bytes; returned as it is.` });
 
-export const AcquireBody = z.strictObject({
+export const waitLimitMsMax = 31_536_000_000;
+export const MaxWaitMs = z
+  .int()
+  .min(1000)
+  .max(waitLimitMsMax)
+  .meta({ description: 'A claim that still waits after so long ends as expired, reason wait_timeout, in ms.' });
+export const weightMax = 1_000_000;
+/** The place of a claim among those of one event. */
+export const batchFields = {
+  batch: plainText(200).optional().meta({
+    description: 'Claims of one batch stand together where the first of them does, in the order in which they came.',
+  }),
+  batch_rank: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .optional()
+    .meta({ description: 'The order within the batch, smaller first; 0 if absent; equal ones as they came.' }),
+};
+export const batchRankNeedsBatch = 'batch_rank goes with batch only';
+export function rankFitsBatch(body: { readonly batch?: string | undefined; readonly batch_rank?: number | undefined }) {
+  return body.batch_rank === undefined || body.batch !== undefined;
+}
+
+export const AcquireFields = z.strictObject({
   holder: HolderId,
   claim_id: ClaimId.optional(),
   priority: Priority.default(0),
@@ -49,7 +73,16 @@ export const AcquireBody = z.strictObject({
   mode: Mode.default('wait'),
   labels: Labels.default({}),
   metadata: Metadata.default({}),
+  weight: z
+    .int()
+    .min(1)
+    .max(weightMax)
+    .default(1)
+    .meta({ description: 'How many places of the queue the claim takes; more than its limit means all of them.' }),
+  max_wait_ms: MaxWaitMs.optional(),
+  ...batchFields,
 });
+export const AcquireBody = AcquireFields.refine(rankFitsBatch, batchRankNeedsBatch);
 export type AcquireBody = z.infer<typeof AcquireBody>;
 
 export const Outcome = z

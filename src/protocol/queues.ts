@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { DelayMs, TtlMs } from './claims.ts';
-import { QueueName } from './ids.ts';
+import { DelayMs, MaxWaitMs, TtlMs } from './claims.ts';
+import { QueueName, plainText } from './ids.ts';
 import { MaxAgeMs, MaxAttempts } from './runs.ts';
 
 /** The max_ttl_ms of a queue made on first use: the default of its column. */
@@ -55,6 +55,35 @@ export const QueueSettings = z.strictObject({
     .meta({ description: 'The first backoff of a retry; it doubles per attempt, jittered to 50 to 100 %.' }),
   retry_delay_max_ms: DelayMs.meta({ description: 'The longest backoff.' }),
   on_failure: OnFailure.nullable(),
+  priority_head_start_ms: z.int().min(1).max(86_400_000).nullable().meta({
+    description:
+      'How much earlier than it came a claim counts for each unit of priority: so waiting counts against priority. null: a higher priority always goes first.',
+  }),
+  rotate_by: plainText(63).nullable().meta({
+    description: 'A label: its values take turns, whoever has more in line. A unit of priority is worth one turn.',
+  }),
+  retry_place: z.enum(['kept', 'last']).meta({
+    description: 'Where a retried claim or run stands: at its old place, or behind all that wait.',
+  }),
+  supersede_by: plainText(63).nullable().meta({
+    description: 'A label: latest_only ends only claims with the same value of it. null: of the whole queue.',
+  }),
+  cancel_in_progress: z.boolean().meta({
+    description: 'true: latest_only also asks holders that it would have ended, had they waited, to release.',
+  }),
+  on_full: z.enum(['refuse', 'drop_oldest', 'drop_last']).meta({
+    description:
+      'What a claim meets in a full line. refuse: 429 queue_full. drop_oldest: the head of the line ends for it. drop_last: the tail does.',
+  }),
+  max_wait_ms: MaxWaitMs.nullable(),
+  reserve_max_ms: z.int().min(0).max(600_000).meta({
+    description: 'How long at a time a claim on several queues may keep free places of this one from others, in ms.',
+  }),
+  on_failover: z.enum(['quarantine', 'immediate']).meta({
+    description: 'After the database failed over: quarantine = nothing new is granted for max_ttl_ms.',
+  }),
+  closed: z.boolean().meta({ description: 'true: takes no new claims and runs; those in line are served.' }),
+  cleanup: z.boolean().meta({ description: 'true: a place that was held is dirty until a cleaner has released it.' }),
 });
 
 const settingNames = Object.keys(QueueSettings.shape) as [keyof typeof QueueSettings.shape];

@@ -8,10 +8,13 @@ import {
   RenewedLease,
   TtlMs,
   WaitMs,
+  batchFields,
+  batchRankNeedsBatch,
   delayMsMax,
   endingFields,
   fieldsOfRetry,
   fieldsFitOutcome,
+  rankFitsBatch,
 } from './claims.ts';
 import { ClaimId, FencingToken, HolderId, QueueName, plainText } from './ids.ts';
 
@@ -46,7 +49,9 @@ export const EnqueueBody = z
     delay_ms: DelayMs.default(0).meta({ description: 'Not to be taken before so much time has passed, in ms.' }),
     max_attempts: MaxAttempts.optional(),
     max_age_ms: MaxAgeMs.optional(),
+    ...batchFields,
   })
+  .refine(rankFitsBatch, batchRankNeedsBatch)
   .refine(
     ({ delay_ms: delayMs, max_age_ms: maxAgeMs }) => maxAgeMs === undefined || maxAgeMs > delayMs,
     'max_age_ms must be longer than delay_ms, or the run is dead before it is due',

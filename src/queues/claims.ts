@@ -61,6 +61,10 @@ export class Claims {
       mode: body.mode === 'wait' ? undefined : body.mode,
       labels: unlessEmpty(body.labels),
       metadata: unlessEmpty(body.metadata),
+      weight: body.weight === 1 ? undefined : body.weight,
+      max_wait_ms: body.max_wait_ms,
+      batch: body.batch,
+      batch_rank: body.batch_rank,
       listen_ms: body.wait_ms === 0 ? undefined : Math.min(body.wait_ms, listenMsMax),
       fresh: body.claim_id === undefined ? true : undefined,
     });

@@ -47,6 +47,8 @@ export class Runs {
       delay_ms: request.delay_ms,
       max_attempts: request.max_attempts,
       max_age_ms: request.max_age_ms,
+      batch: request.batch,
+      batch_rank: request.batch_rank,
       fresh: request.claim_id === undefined,
     });
     if (decision.code === 'queued') return { created: true, claim: queuedRun(decision) };

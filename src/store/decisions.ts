@@ -22,6 +22,10 @@ export interface AcquireOperation {
   readonly mode?: string | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  readonly weight?: number | undefined;
+  readonly max_wait_ms?: number | undefined;
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
   /** How long the client will listen for the grant from now on. */
   readonly listen_ms?: number | undefined;
   /** The id was made by this server just now, so it cannot be known yet. */
@@ -59,6 +63,8 @@ export interface EnqueueOperation {
   readonly delay_ms: number;
   readonly max_attempts: number | undefined;
   readonly max_age_ms: number | undefined;
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
   /** The id was made here, so nobody can know it yet. */
   readonly fresh: boolean;
 }

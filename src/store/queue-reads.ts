@@ -80,7 +80,7 @@ export function readRunLine(db: Database, queue: string, limit: number): Promise
           from signalbox_v1.runs r
           where r.queue = $1 and r.state = 'waiting' and r.claim_id = any(array(
             select w.claim_id from signalbox.waiting w where w.queue = $1 and w.kind = 'run'
-            order by w.priority desc, w.seq limit $2))
+            order by w.place, w.seq, w.rank limit $2))
           order by r.position`,
     parameters: [queue, limit],
   });

@@ -26,6 +26,17 @@ export interface Tables {
     retry_delay_ms: number;
     retry_delay_max_ms: string;
     on_failure: 'wait' | 'step_around' | 'stop' | null;
+    priority_head_start_ms: string | null;
+    rotate_by: string | null;
+    retry_place: 'kept' | 'last';
+    supersede_by: string | null;
+    cancel_in_progress: boolean;
+    on_full: 'refuse' | 'drop_oldest' | 'drop_last';
+    max_wait_ms: string | null;
+    reserve_max_ms: number;
+    on_failover: 'quarantine' | 'immediate';
+    closed: boolean;
+    cleanup: boolean;
     runs: number;
     delayed: number;
     blocked: boolean;

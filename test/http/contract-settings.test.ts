@@ -20,6 +20,17 @@ const defaults = {
   retry_delay_ms: 1000,
   retry_delay_max_ms: 300_000,
   on_failure: null,
+  priority_head_start_ms: null,
+  rotate_by: null,
+  retry_place: 'kept',
+  supersede_by: null,
+  cancel_in_progress: false,
+  on_full: 'refuse',
+  max_wait_ms: null,
+  reserve_max_ms: 10_000,
+  on_failover: 'quarantine',
+  closed: false,
+  cleanup: false,
 };
 const putIf = (queue: string, ifMatch: string, settings: object) =>
   fetch(`${client.url}/v1/queues/${queue}`, {
@@ -52,6 +63,17 @@ describe('PUT of a queue', () => {
       retry_delay_ms: 'integer',
       retry_delay_max_ms: 'integer',
       on_failure: 'null',
+      priority_head_start_ms: 'null',
+      rotate_by: 'null',
+      retry_place: 'string',
+      supersede_by: 'null',
+      cancel_in_progress: 'boolean',
+      on_full: 'string',
+      max_wait_ms: 'null',
+      reserve_max_ms: 'integer',
+      on_failover: 'string',
+      closed: 'boolean',
+      cleanup: 'boolean',
       held: 'integer',
       waiting: 'integer',
       runs: 'integer',
@@ -95,10 +117,31 @@ describe('PUT of a queue', () => {
       retry_delay_ms: 86_400_000,
       retry_delay_max_ms: 31_536_000_000,
       on_failure: 'stop',
+      priority_head_start_ms: 86_400_000,
+      rotate_by: 'tenant',
+      retry_place: 'last',
+      supersede_by: 'branch',
+      cancel_in_progress: true,
+      on_full: 'drop_last',
+      max_wait_ms: 31_536_000_000,
+      reserve_max_ms: 600_000,
+      on_failover: 'immediate',
+      closed: true,
+      cleanup: true,
     };
     await client.put(queue, settings);
     expect((await client.put(queue, {})).body).toMatchObject(settings);
-    const none = { max_waiting: null, max_hold_ms: null, max_runs: null, max_age_ms: null, on_failure: null };
+    const none = {
+      max_waiting: null,
+      max_hold_ms: null,
+      max_runs: null,
+      max_age_ms: null,
+      on_failure: null,
+      priority_head_start_ms: null,
+      rotate_by: null,
+      supersede_by: null,
+      max_wait_ms: null,
+    };
     for (const [name, value] of Object.entries({ paused: false, ...none })) {
       Object.assign(settings, { [name]: value });
       expect((await client.put(queue, { [name]: value })).body).toMatchObject(settings);
@@ -125,6 +168,16 @@ describe('PUT of a queue', () => {
     { retry_delay_max_ms: null },
     { retry_delay_max_ms: 31_536_000_001 },
     { on_failure: 'skip' },
+    { priority_head_start_ms: 0 },
+    { rotate_by: '' },
+    { retry_place: null },
+    { supersede_by: 'x'.repeat(64) },
+    { on_full: 'drop' },
+    { max_wait_ms: 999 },
+    { reserve_max_ms: 600_001 },
+    { on_failover: 'wait' },
+    { closed: null },
+    { cleanup: 1 },
     { colour: 'red' },
   ])('%j is refused and makes no queue', async (settings) => {
     const queue = anId('q');

@@ -53,13 +53,13 @@ test('the defaults of patterns are what a queue without any is set to', async ()
   const sql = `select signalbox.settings_of(n, q) = signalbox.default_settings() as same,
     (select count(*)::int from jsonb_object_keys(signalbox.default_settings())) as count
     from signalbox.queues q join signalbox.lines n using (queue)`;
-  expect(await oneOf(database, sql)).toEqual({ same: true, count: 15 });
+  expect(await oneOf(database, sql)).toEqual({ same: true, count: 26 });
   // The columns' own defaults, which an insert of an earlier program takes.
   await database.query(`insert into signalbox.queues (queue, created_at, updated_at) values ('bare', now(), now())`);
   await database.query(`insert into signalbox.lines (queue) values ('bare')`);
   expect(await rowsOf(database, sql)).toEqual([
-    { same: true, count: 15 },
-    { same: true, count: 15 },
+    { same: true, count: 26 },
+    { same: true, count: 26 },
   ]);
 });
 

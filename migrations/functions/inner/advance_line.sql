@@ -10,11 +10,7 @@ as $$
 declare
   v_line signalbox.lines;
   v_slots record;
-  v_claim signalbox.waiting;
   v_lease signalbox.leases;
-  v_listens_until timestamptz;
-  v_max_hold_ms bigint;
-  v_granted integer := 0;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   if v_line.next_due_at <= signalbox.clock() then
@@ -43,31 +39,11 @@ begin
     return;
   end if;
   if v_line.waiting > 0 and (v_line.concurrency_limit is null or v_slots.taken < v_line.concurrency_limit) then
-    select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_queue;
-    while v_granted < least(p_max, v_line.waiting) loop
-      if v_granted > 0 then
-        v_slots := signalbox.count_slots(v_line);
-        exit when v_slots.taken >= v_line.concurrency_limit;
-      end if;
-      if not v_line.wide and v_slots.free_slot is not null then
-        v_lease := signalbox.hand_over(p_queue, v_slots.free_slot, v_slots.newest_token, v_max_hold_ms);
-        exit when v_lease.queue is null;
-      else
-        -- A waiting row is never updated, so the head found here is the row deleted below.
-        select * into v_claim from signalbox.waiting w
-          where w.queue = p_queue and w.kind = 'claim' order by w.priority desc, w.seq limit 1;
-        exit when not found;
-        delete from signalbox.waiting w where w.claim_id = v_claim.claim_id and w.queue = p_queue;
-        select h.listens_until into v_listens_until from signalbox.heard h
-          where h.queue = p_queue and h.claim_id = v_claim.claim_id;
-        perform signalbox.forget_heard(p_queue, v_claim.claim_id);
-        v_lease := signalbox.grant_slot(v_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
-          coalesce(v_listens_until > signalbox.clock(), false), v_max_hold_ms);
-        update signalbox.lines n set waiting = n.waiting - 1 where n.queue = p_queue;
-      end if;
-      v_granted := v_granted + 1;
-      return next (null, 'held', p_queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
-    end loop;
+    if v_line.several > 0 then
+      return query select * from signalbox.serve_several(v_line, p_max);
+    else
+      return query select * from signalbox.serve_line(v_line, v_slots, p_max);
+    end if;
   end if;
   if v_line.runs > 0 and signalbox.refresh_ready(p_queue) then
     return next (null, 'ready', p_queue, null, null)::signalbox_v1.decision;

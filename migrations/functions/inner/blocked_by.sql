@@ -16,11 +16,13 @@ begin
     -- The counter also counts slots in lock delay. They are looked for only where there can be any.
     delayed := 0;
     if exists (select 1 from signalbox.queues q where q.queue = p_line.queue and q.lock_delay_ms > 0) then
-      select count(*) into delayed from signalbox.leases l where l.queue = p_line.queue and l.free_after > v_now;
+      select coalesce(sum(l.weight), 0) into delayed from signalbox.leases l where l.queue = p_line.queue and l.free_after > v_now;
     end if;
     held := p_line.held - delayed;
   else
-    select count(*) filter (where l.state = 'held'), count(*) filter (where l.free_after > v_now) into held, delayed
+    select coalesce(sum(l.weight) filter (where l.state = 'held'), 0),
+        coalesce(sum(l.weight) filter (where l.free_after > v_now), 0)
+      into held, delayed
       from signalbox.leases l where l.queue = p_line.queue;
   end if;
 end $$;

@@ -13,9 +13,11 @@ begin
   with carried as (
     delete from signalbox.runs r where r.queue = p_run.queue and r.claim_id = p_run.claim_id returning r.*)
   insert into signalbox.dead_letters (queue, claim_id, reason, outcome, error, holder, attempts, max_attempts,
-      attempts_before, max_age_ms, priority, seq, labels, metadata, payload, enqueued_at, died_at, blocks)
+      attempts_before, max_age_ms, priority, seq, labels, metadata, payload, enqueued_at, died_at, blocks,
+      place, rank)
     select c.queue, c.claim_id, p_reason, p_outcome, p_error, p_holder, p_run.attempts, c.max_attempts, c.attempts_before,
-      c.max_age_ms, p_run.priority, p_run.seq, p_run.labels, p_run.metadata, c.payload, p_run.enqueued_at, v_now, p_blocks
+      c.max_age_ms, p_run.priority, p_run.seq, p_run.labels, p_run.metadata, c.payload, p_run.enqueued_at, v_now, p_blocks,
+      p_run.place, p_run.rank
     from carried c;
   update signalbox.lines n set dead = n.dead + 1, blockers = n.blockers + p_blocks::integer
     where n.queue = p_run.queue returning n.blockers into v_blockers;

@@ -11,7 +11,7 @@ as $$
       and (n.concurrency_limit is null
         or n.wide and n.held < n.concurrency_limit
         or n.concurrency_limit > (
-          select count(*) from signalbox.leases l
+          select coalesce(sum(l.weight), 0) from signalbox.leases l
           where l.queue = n.queue
             and (l.state = 'held' and l.expires_at > signalbox.clock() or l.free_after > signalbox.clock())))
   from signalbox.lines n where n.queue = p_queue

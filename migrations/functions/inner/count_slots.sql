@@ -2,7 +2,7 @@
 -- from rows that are not free, expired or not: capacity is never inferred from a time that has passed.
 create or replace function signalbox.count_slots(
   p_line signalbox.lines,
-  out taken integer,        -- held rows and slots in lock delay
+  out taken integer,        -- what held rows and slots in lock delay weigh
   out expired integer,      -- held rows whose time has run out (wide queues: looked for only when they are full)
   out free_slot integer,    -- a slot that can be granted; null = a new one is needed
   out top_slot integer,
@@ -23,7 +23,7 @@ begin
           and (l.state = 'held' and l.expires_at <= v_now or l.state = 'free' and l.free_after <= v_now);
     end if;
   else
-    select count(*) filter (where l.state = 'held' or l.free_after > v_now),
+    select coalesce(sum(l.weight) filter (where l.state = 'held' or l.free_after > v_now), 0),
            count(*) filter (where l.state = 'held' and l.expires_at <= v_now),
            min(l.slot) filter (where l.state = 'free' and (l.free_after is null or l.free_after <= v_now)),
            coalesce(max(l.slot), 0),

@@ -28,13 +28,15 @@ begin
         p_lock_delay_ms => v_lock_delay_ms);
     elsif v_lease.offered and v_lease.lapsed_offers = 0 then
       insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-          metadata, enqueued_at, attempts)
+          metadata, enqueued_at, attempts, place, rank, weight, joint, wait_until)
         values (v_lease.queue, v_lease.claim_id, v_lease.seq, v_lease.priority, v_lease.mode, v_lease.holder,
-          v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at, v_lease.attempt - 1);
+          v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at, v_lease.attempt - 1, v_lease.place,
+          v_lease.rank, v_lease.weight, v_lease.joint, v_lease.wait_until);
       insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
         values (v_lease.queue, v_lease.claim_id, v_lease.acquired_at, v_lease.acquired_at)
         on conflict (queue, claim_id) do nothing;
-      update signalbox.lines n set waiting = n.waiting + 1 where n.queue = v_lease.queue;
+      update signalbox.lines n set waiting = n.waiting + 1, several = n.several + signalbox.asks_several(v_lease.weight, v_lease.joint)
+        where n.queue = v_lease.queue;
       return next signalbox.end_lease(p_line, v_lease, 'waiting', 'expired', p_detail => 'offer_lapsed');
     else
       return next signalbox.end_lease(p_line, v_lease, 'expired',

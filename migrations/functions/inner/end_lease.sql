@@ -28,7 +28,7 @@ begin
   if p_line.wide then
     delete from signalbox.wide_slots w where w.queue = p_lease.queue and w.claim_id = p_lease.claim_id;
     if v_free_after is null then
-      update signalbox.lines n set held = n.held - 1, free_head = v_lease.slot where n.queue = p_lease.queue;
+      update signalbox.lines n set held = n.held - v_lease.weight, free_head = v_lease.slot where n.queue = p_lease.queue;
     end if;
   end if;
   insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,

@@ -21,6 +21,6 @@ begin
     from signalbox.queues q where q.queue = p_lease.queue;
   perform signalbox.bury((p_lease.queue, p_lease.claim_id, 'run', p_lease.seq, p_lease.priority, p_lease.mode, '',
       p_lease.ttl_ms, 0, p_lease.labels, p_lease.metadata, p_lease.enqueued_at, p_lease.attempt, null,
-      false)::signalbox.delayed,
+      false, p_lease.place, p_lease.rank, 1, null, null)::signalbox.delayed,
     case when p_state = 'dead' then p_reason else 'failure' end, p_outcome, p_error, p_lease.holder, v_stops);
 end $$;

@@ -24,7 +24,10 @@ begin
   update signalbox.lines n set
       waiting = n.waiting - (p_claim.due_at is null and p_claim.kind = 'claim')::integer,
       runs = n.runs - (p_claim.due_at is null and p_claim.kind = 'run')::integer,
-      delayed = n.delayed - (p_claim.due_at is not null)::integer, blockers = n.blockers - p_claim.blocks::integer
+      delayed = n.delayed - (p_claim.due_at is not null)::integer,
+      several = n.several - case when p_claim.due_at is null
+        then signalbox.asks_several(p_claim.weight, p_claim.joint) else 0 end,
+      blockers = n.blockers - p_claim.blocks::integer
     where n.queue = p_claim.queue returning n.blockers into v_blockers;
   if p_state = 'dead' and p_claim.attempts > 0 then
     select h.holder, h.outcome, h.error into v_holder, v_outcome, v_error from signalbox.history h

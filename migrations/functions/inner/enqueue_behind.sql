@@ -23,10 +23,11 @@ begin
   end if;
   v_run := (v_queue, v_claim_id, 'run', 0, coalesce((p_item ->> 'priority')::integer, 0), 'wait', '', 1000, 0,
     coalesce(p_item -> 'labels', '{}'), '{}', signalbox.clock(), 0,
-    case when v_delay_ms > 0 then signalbox.clock() + signalbox.ms(v_delay_ms) end, false)::signalbox.delayed;
-  insert into signalbox.inbox (queue, claim_id, payload, priority, labels, delay_ms, max_attempts, max_age_ms, enqueued_at)
+    case when v_delay_ms > 0 then signalbox.clock() + signalbox.ms(v_delay_ms) end, false, 0, 0, 1, null, null)::signalbox.delayed;
+  insert into signalbox.inbox (queue, claim_id, payload, priority, labels, delay_ms, max_attempts, max_age_ms, enqueued_at,
+      batch, batch_rank)
     values (v_queue, v_claim_id, (p_item ->> 'payload')::json, v_run.priority, v_run.labels, v_delay_ms, v_max_attempts,
-      (p_item ->> 'max_age_ms')::bigint, v_run.enqueued_at);
+      (p_item ->> 'max_age_ms')::bigint, v_run.enqueued_at, p_item ->> 'batch', (p_item ->> 'batch_rank')::integer);
   return ((p_item ->> 'item')::integer, 'queued', v_queue, v_claim_id,
     signalbox.queued_run_body(v_run, coalesce(v_max_attempts, (
       select q.max_attempts from signalbox.queues q where q.queue = v_queue))))::signalbox_v1.decision;

@@ -19,6 +19,7 @@ begin
   -- change a free row): joined, a plan cached on small tables would read all leases when there are many.
   with room as materialized (
     select (o.ordinality - 1)::integer as item, o.claim_id, o.holder, o.priority, o.mode, o.labels, o.metadata, f.place,
+      least(coalesce(o.weight, 1), n.concurrency_limit) as weight,
       greatest(s.newest_token + 1, v_token_floor) as token, coalesce(o.ttl_ms, q.default_ttl_ms) as lease_ms,
       q.max_hold_ms, v_now + signalbox.ms(q.max_hold_ms) as hold_until
     from unnest(p_operations) with ordinality o
@@ -28,7 +29,7 @@ begin
       select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms
       from signalbox.queues q where q.queue = o.queue limit 1) q
     cross join lateral (
-      select count(*) filter (where l.state = 'held' or l.free_after > v_now) as taken,
+      select coalesce(sum(l.weight) filter (where l.state = 'held' or l.free_after > v_now), 0) as taken,
         min(l.slot) filter (where l.state = 'free' and (l.free_after is null or l.free_after <= v_now)) as free_slot,
         max(l.fencing_token) as newest_token,
         bool_or(l.state = 'held' and l.expires_at <= v_now or l.claim_id = o.claim_id) as needs_care
@@ -36,7 +37,8 @@ begin
     cross join lateral (
       select l.ctid as place from signalbox.leases l where l.queue = o.queue and l.slot = s.free_slot limit 1) f
     where o.op = 'acquire' and o.ordinality - 1 <> all(p_not) and o.queue <> all(p_apart)
-      and n.waiting = 0 and s.taken < n.concurrency_limit and not s.needs_care
+      and n.waiting = 0 and s.taken + least(coalesce(o.weight, 1), n.concurrency_limit) <= n.concurrency_limit
+      and n.concurrency_limit > 0 and not s.needs_care and o.also is null
       and coalesce(o.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms),
   granted as (
     update signalbox.leases l set
@@ -46,7 +48,7 @@ begin
         metadata = coalesce(r.metadata, '{}'), enqueued_at = v_now, acquired_at = v_now, renewed_at = v_now,
         expires_at = least(r.hold_until, v_now + signalbox.ms(r.lease_ms)), hold_until = r.hold_until,
         ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null,
-        kind = 'claim', attempt = 1
+        kind = 'claim', attempt = 1, place = 0, rank = 0, weight = r.weight, joint = null, wait_until = null
       from room r
       where l.ctid = r.place and l.state = 'free'
       returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms,

@@ -18,7 +18,7 @@ begin
   with head as (
     delete from signalbox.waiting w where w.ctid = (
       select x.ctid from signalbox.waiting x
-      where x.queue = p_queue and x.kind = 'claim' order by x.priority desc, x.seq limit 1)
+      where x.queue = p_queue and x.kind = 'claim' order by x.place, x.seq, x.rank limit 1)
     returning w.*),
   forgotten as (
     delete from signalbox.heard h where h.ctid = any(array(
@@ -26,7 +26,11 @@ begin
         select g.ctid from signalbox.heard g where g.queue = p_queue and g.claim_id = x.claim_id
         for update skip locked) o))),
   counted as (
-    update signalbox.lines n set waiting = n.waiting - 1 where n.queue = p_queue and exists (select from head)),
+    update signalbox.lines n
+      set waiting = n.waiting - 1,
+          claim_round = case when n.rotates then signalbox.round_after(n.claim_round, x.place - n.order_base)
+            else n.claim_round end
+      from head x where n.queue = p_queue),
   granted as (
     update signalbox.leases l set
         state = 'held', claim_id = x.claim_id, holder = x.holder, fencing_token = v_token, ttl_ms = x.ttl_ms,
@@ -36,7 +40,8 @@ begin
         expires_at = least(v_hold_until,
           v_now + signalbox.ms(case when x.listens then x.ttl_ms else least(x.ttl_ms, 10000) end)),
         hold_until = v_hold_until, ended_at = null, end_state = null, end_reason = null, outcome = null,
-        free_after = null, next_free = null, kind = 'claim', attempt = x.attempts + 1
+        free_after = null, next_free = null, kind = 'claim', attempt = x.attempts + 1, place = x.place, rank = x.rank,
+        weight = 1, joint = null, wait_until = x.wait_until
       from (
         select y.*, coalesce((select h.listens_until > v_now from signalbox.heard h
             where h.queue = p_queue and h.claim_id = y.claim_id), false) as listens

@@ -8,7 +8,7 @@ begin
   if p_line.blockers = 0 then
     return false;
   end if;
-  select w.priority, w.seq into v_head from signalbox.waiting w
-    where w.queue = p_line.queue and w.kind = 'run' order by w.priority desc, w.seq limit 1;
-  return found and signalbox.stands_behind_blocker(p_line, v_head.priority, v_head.seq);
+  select w.place, w.seq, w.rank into v_head from signalbox.waiting w
+    where w.queue = p_line.queue and w.kind = 'run' order by w.place, w.seq, w.rank limit 1;
+  return found and signalbox.stands_behind_blocker(p_line, v_head.place, v_head.seq, v_head.rank);
 end $$;

@@ -12,7 +12,7 @@ begin
     return null;
   end if;
   v_run := (p_queue, p_claim_id, 'run', 0, v_row.priority, 'wait', '', 30000, 0, v_row.labels, '{}', v_row.enqueued_at, 0,
-    case when v_row.delay_ms > 0 then v_row.enqueued_at + signalbox.ms(v_row.delay_ms) end, false)::signalbox.delayed;
+    case when v_row.delay_ms > 0 then v_row.enqueued_at + signalbox.ms(v_row.delay_ms) end, false, 0, 0, 1, null, null)::signalbox.delayed;
   if v_run.due_at > signalbox.clock() then
     return signalbox.delayed_body(p_line, v_run);
   end if;

@@ -17,7 +17,7 @@ begin
     select l.queue, l.claim_id, l.slot from signalbox.leases l where l.queue = p_queue and l.state = 'held';
   update signalbox.lines n
     set wide = true, free_head = v_previous, held = s.held, top_slot = s.top_slot, newest_token = s.newest_token
-    from (select count(*) filter (where l.state = 'held' or l.free_after is not null) as held,
+    from (select coalesce(sum(l.weight) filter (where l.state = 'held' or l.free_after is not null), 0) as held,
                  coalesce(max(l.slot), 0) as top_slot, coalesce(max(l.fencing_token), 0) as newest_token
           from signalbox.leases l where l.queue = p_queue) s
     where n.queue = p_queue;

@@ -8,6 +8,7 @@ declare
   v_claims integer;
   v_runs integer;
   v_blockers integer;
+  v_several integer;
   v_left integer;
 begin
   with due as (
@@ -17,9 +18,9 @@ begin
     returning d.*),
   in_line as (
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-        metadata, enqueued_at, attempts)
+        metadata, enqueued_at, attempts, place, rank, weight, joint, wait_until)
       select d.queue, d.claim_id, d.kind, d.seq, d.priority, d.mode, d.holder, d.ttl_ms, d.lapsed_offers, d.labels,
-        d.metadata, d.enqueued_at, d.attempts
+        d.metadata, d.enqueued_at, d.attempts, d.place, d.rank, d.weight, d.joint, d.wait_until
       from due d),
   -- How long a claim may be silent counts from now. A row that is locked is being heard now (see forget_heard).
   heard as (
@@ -34,11 +35,11 @@ begin
       select d.queue, d.claim_id, v_now, v_now from due d where d.kind = 'claim'
       on conflict (queue, claim_id) do nothing)
   select count(*) filter (where d.kind = 'claim'), count(*) filter (where d.kind = 'run'),
-      count(*) filter (where d.blocks)
-    into v_claims, v_runs, v_blockers from due d;
+      count(*) filter (where d.blocks), coalesce(sum(signalbox.asks_several(d.weight, d.joint)), 0)
+    into v_claims, v_runs, v_blockers, v_several from due d;
   update signalbox.lines n
     set waiting = n.waiting + v_claims, runs = n.runs + v_runs, delayed = n.delayed - v_claims - v_runs,
-        blockers = n.blockers - v_blockers,
+        blockers = n.blockers - v_blockers, several = n.several + v_several,
         next_due_at = (select d.due_at from signalbox.delayed d where d.queue = p_queue and d.kind <> ''
                        order by d.queue, d.due_at limit 1)
     where n.queue = p_queue returning n.blockers into v_left;

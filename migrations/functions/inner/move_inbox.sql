@@ -40,7 +40,7 @@ begin
     select m.*, row_number() over (order by m.id) as item from moved m)
   select jsonb_agg(jsonb_build_object('item', m.item, 'queue', m.queue, 'claim_id', m.claim_id, 'priority', m.priority,
         'labels', m.labels, 'delay_ms', m.delay_ms, 'max_attempts', m.max_attempts, 'max_age_ms', m.max_age_ms,
-        'enqueued_at', m.enqueued_at, 'unbounded', p_claim_id is not null) order by m.item),
+        'enqueued_at', m.enqueued_at, 'batch', m.batch, 'batch_rank', m.batch_rank, 'unbounded', p_claim_id is not null) order by m.item),
       array_agg(m.payload order by m.item)
     into v_items, v_payloads from numbered m;
   insert into signalbox.events (at, type, queue, claim_id, data)

@@ -1,6 +1,7 @@
 -- Puts runs into their lines, or delays them, for a whole batch in one statement: [{"item", "queue", "claim_id",
 -- "payload" (its JSON text; or all
--- payloads beside them, by item from 1), "priority", "labels", "delay_ms", "max_attempts", "max_age_ms", "enqueued_at", "fresh"}].
+-- payloads beside them, by item from 1), "priority", "labels", "delay_ms", "max_attempts", "max_age_ms", "enqueued_at", "fresh",
+-- "batch", "batch_rank"}].
 -- The lines must be locked by an earlier statement. Codes: queued; known (the id is there, or remembered: nothing
 -- changes); queue_full. Seq is given here, under the lock, so the order of a line is the order in which runs got here,
 -- whatever committed when. The caller refreshes what is ready.
@@ -16,11 +17,11 @@ begin
       row_number() over (partition by x.queue collate "C", x.claim_id collate "C" order by x.item) as copy
     from jsonb_to_recordset(p_items) as x(item integer, queue text, claim_id text, payload text, priority integer,
       labels jsonb, delay_ms bigint, max_attempts integer, max_age_ms bigint, enqueued_at timestamptz, fresh boolean,
-      unbounded boolean)),
+      unbounded boolean, batch text, batch_rank integer)),
   -- Each item probes by itself (a scalar subquery, limit 1): as joins, planned on empty tables, these would read tables
   -- whole. And nothing below joins items to items: without hash joins that would be the square of their number.
   probed as materialized (
-    select i.*, n.place, (n.line).next_seq, (n.line).runs + (n.line).delayed as runs, q.max_runs, q.default_ttl_ms,
+    select i.*, n.place as line_place, n.line, q.settings, (n.line).next_seq, (n.line).runs + (n.line).delayed as runs, q.max_runs, q.default_ttl_ms,
       coalesce(i.max_attempts, q.max_attempts) as attempts_max, coalesce(i.max_age_ms, q.max_age_ms) as age_ms_max,
       case when i.since + signalbox.ms(i.delay_ms) > v_now then i.since + signalbox.ms(i.delay_ms) end as due_at,
       i.copy = 1 and (coalesce(i.fresh, false) or (
@@ -36,7 +37,7 @@ begin
     from items i
     cross join lateral (
       select l as line, l.ctid as place from signalbox.lines l where l.queue = i.queue limit 1) n
-    cross join lateral (select s.* from signalbox.queues s where s.queue = i.queue limit 1) q),
+    cross join lateral (select s.*, s as settings from signalbox.queues s where s.queue = i.queue limit 1) q),
   numbered as (
     select p.*, count(*) filter (where p.is_new) over (partition by p.queue collate "C" order by p.item) as nth
     from probed p),
@@ -45,17 +46,26 @@ begin
       case when not m.is_new then 'known' when m.runs + m.nth > m.max_runs and m.unbounded is not true then 'queue_full'
         else 'queued' end as code
     from numbered m),
-  placed as (select d.* from decided d where d.code = 'queued'),
+  -- Places one after another, in the order of arrival: turns are taken, and batches begun.
+  placed as materialized (
+    select d.*, b.p_place as place, b.p_seq as own_seq, b.p_rank as rank
+    from decided d
+    cross join lateral (
+      select signalbox.place_of(d.line, d.settings, 'run', coalesce(d.priority, 0), d.since, d.labels) as place offset 0) o
+    cross join lateral signalbox.join_batch(d.queue, 'run', case when (d.settings).rotate_by is null then d.batch end,
+      d.batch_rank, o.place, d.seq) b
+    where d.code = 'queued'),
   in_line as (
-    insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, labels, enqueued_at)
-      select p.queue, p.claim_id, 'run', p.seq, coalesce(p.priority, 0), 'wait', '', p.default_ttl_ms,
-        coalesce(p.labels, '{}'), p.since
+    insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, labels, enqueued_at,
+        place, rank)
+      select p.queue, p.claim_id, 'run', p.own_seq, coalesce(p.priority, 0), 'wait', '', p.default_ttl_ms,
+        coalesce(p.labels, '{}'), p.since, p.place, p.rank
       from placed p where p.due_at is null),
   later as (
     insert into signalbox.delayed (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-        metadata, enqueued_at, attempts, due_at, blocks)
-      select p.queue, p.claim_id, 'run', p.seq, coalesce(p.priority, 0), 'wait', '', p.default_ttl_ms, 0,
-        coalesce(p.labels, '{}'), '{}', p.since, 0, p.due_at, false
+        metadata, enqueued_at, attempts, due_at, blocks, place, rank)
+      select p.queue, p.claim_id, 'run', p.own_seq, coalesce(p.priority, 0), 'wait', '', p.default_ttl_ms, 0,
+        coalesce(p.labels, '{}'), '{}', p.since, 0, p.due_at, false, p.place, p.rank
       from placed p where p.due_at is not null),
   carried as (
     insert into signalbox.runs (queue, claim_id, payload, max_attempts, max_age_ms, dead_after)
@@ -65,9 +75,9 @@ begin
     update signalbox.lines l
       set runs = l.runs + c.in_line, delayed = l.delayed + c.later, next_seq = l.next_seq + c.in_line + c.later,
           next_due_at = least(l.next_due_at, c.due_at)
-      from (select p.place, count(*) filter (where p.due_at is null) as in_line,
+      from (select p.line_place as place, count(*) filter (where p.due_at is null) as in_line,
               count(*) filter (where p.due_at is not null) as later, min(p.due_at) as due_at
-            from placed p group by p.place) c
+            from placed p group by p.line_place) c
       where l.ctid = c.place),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)

@@ -1,4 +1,4 @@
--- Ends a grant and puts its claim or run back at its old place: at once, or delayed. p_reason: released (the holder asked
+-- Ends a grant and puts its claim or run back at its old place (or behind the others, by retry_place): at once, or delayed. p_reason: released (the holder asked
 -- for a retry), expired or max_hold (its time ran out), untaken (nobody began to work on it: the attempt does not count). A
 -- run that has used up its attempts or its age is dead instead. Under the line's lock; the caller advances the line.
 create or replace function signalbox.put_back(
@@ -13,6 +13,8 @@ declare
   v_run signalbox.runs;
   v_claim signalbox.delayed;
   v_blockers integer;
+  v_is_last boolean;  -- it goes behind all that wait, by the queue's retry_place
+  v_seq bigint;
 begin
   select * into v_settings from signalbox.queues q where q.queue = p_lease.queue;
   if p_lease.kind = 'run' and p_reason <> 'untaken' then
@@ -23,10 +25,17 @@ begin
       return signalbox.end_lease(p_line, p_lease, 'dead', 'max_age', p_outcome, p_lock_delay_ms, p_error => p_error);
     end if;
   end if;
-  -- A claim that was granted without ever standing in line has its place before all that do, in the order of grants:
-  -- tokens grow, and are far below 2^53.
+  v_is_last := v_settings.retry_place = 'last' and p_reason <> 'untaken';
+  if v_is_last then
+    update signalbox.lines n set next_seq = n.next_seq + 1 where n.queue = p_lease.queue
+      returning n.next_seq - 1 into v_seq;
+  else
+    -- A claim that was granted without ever standing in line has its place before all that do, in the order of grants:
+    -- tokens grow, and are far below 2^53.
+    v_seq := case when p_lease.seq <> 0 then p_lease.seq else p_lease.fencing_token - 9007199254740992 end;
+  end if;
   v_claim := (p_lease.queue, p_lease.claim_id, p_lease.kind,
-    case when p_lease.seq <> 0 then p_lease.seq else p_lease.fencing_token - 9007199254740992 end,
+    v_seq,
     p_lease.priority,
     -- It waits now, whatever it would have done at first.
     case p_lease.mode when 'skip_if_busy' then 'wait' else p_lease.mode end,
@@ -35,19 +44,29 @@ begin
     p_lease.attempt - (p_reason = 'untaken')::integer,
     case when p_delay_ms > 0 then v_now + signalbox.ms(p_delay_ms) end,
     p_delay_ms > 0 and p_lease.kind = 'run'
-      and signalbox.failure_policy(p_line.concurrency_limit, v_settings.on_failure) <> 'step_around')::signalbox.delayed;
+      and signalbox.failure_policy(p_line.concurrency_limit, v_settings.on_failure) <> 'step_around',
+    case when v_is_last or p_lease.seq = 0
+      then signalbox.place_of(p_line, v_settings, p_lease.kind, p_lease.priority,
+        case when v_is_last then v_now else p_lease.enqueued_at end, p_lease.labels)
+      else p_lease.place end,
+    case when v_is_last then 0 else p_lease.rank end, p_lease.weight, p_lease.joint,
+    case when p_lease.kind = 'claim' then p_lease.wait_until end)::signalbox.delayed;
   if v_claim.due_at is null then
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-        metadata, enqueued_at, attempts)
+        metadata, enqueued_at, attempts, place, rank, weight, joint, wait_until)
       values (v_claim.queue, v_claim.claim_id, v_claim.kind, v_claim.seq, v_claim.priority, v_claim.mode, v_claim.holder,
-        v_claim.ttl_ms, 0, v_claim.labels, v_claim.metadata, v_claim.enqueued_at, v_claim.attempts);
+        v_claim.ttl_ms, 0, v_claim.labels, v_claim.metadata, v_claim.enqueued_at, v_claim.attempts,
+        v_claim.place, v_claim.rank, v_claim.weight, v_claim.joint, v_claim.wait_until);
   else
     insert into signalbox.delayed select v_claim.*;
   end if;
   update signalbox.lines n set
       waiting = n.waiting + (v_claim.due_at is null and v_claim.kind = 'claim')::integer,
       runs = n.runs + (v_claim.due_at is null and v_claim.kind = 'run')::integer,
-      delayed = n.delayed + (v_claim.due_at is not null)::integer, blockers = n.blockers + v_claim.blocks::integer,
+      delayed = n.delayed + (v_claim.due_at is not null)::integer,
+      several = n.several + case when v_claim.due_at is null
+        then signalbox.asks_several(v_claim.weight, v_claim.joint) else 0 end,
+      blockers = n.blockers + v_claim.blocks::integer,
       next_due_at = least(n.next_due_at, v_claim.due_at)
     where n.queue = p_lease.queue returning n.blockers into v_blockers;
   if v_claim.kind = 'claim' then

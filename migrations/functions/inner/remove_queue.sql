@@ -7,6 +7,8 @@ begin
   delete from signalbox.wide_slots w where w.queue = p_queue;
   delete from signalbox.leases l where l.queue = p_queue;
   delete from signalbox.ready_queues r where r.queue = p_queue;
+  delete from signalbox.turns t where t.queue = p_queue;
+  delete from signalbox.batches b where b.queue = p_queue;
   delete from signalbox.heard h where h.ctid = any(array(
     select g.ctid from signalbox.heard g where g.queue = p_queue for update skip locked));
   delete from signalbox.queues q where q.queue = p_queue;

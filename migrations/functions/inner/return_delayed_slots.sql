@@ -3,14 +3,14 @@ create or replace function signalbox.return_delayed_slots(p_queue text) returns 
 language plpgsql
 as $$
 declare
-  v_slot integer;
+  v_slot record;
 begin
   for v_slot in
-    select l.slot from signalbox.leases l
+    select l.slot, l.weight from signalbox.leases l
     where l.queue = p_queue and l.state = 'free' and l.free_after <= signalbox.clock() order by l.slot
   loop
     update signalbox.leases l set free_after = null, next_free = n.free_head
-      from signalbox.lines n where n.queue = p_queue and l.queue = p_queue and l.slot = v_slot;
-    update signalbox.lines n set free_head = v_slot, held = n.held - 1 where n.queue = p_queue;
+      from signalbox.lines n where n.queue = p_queue and l.queue = p_queue and l.slot = v_slot.slot;
+    update signalbox.lines n set free_head = v_slot.slot, held = n.held - v_slot.weight where n.queue = p_queue;
   end loop;
 end $$;

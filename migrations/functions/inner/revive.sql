@@ -22,9 +22,9 @@ begin
     returning x.*, x.attempts + x.max_attempts - x.attempts_before as attempts_max),
   in_line as (
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, labels, metadata,
-        enqueued_at, attempts)
+        enqueued_at, attempts, place, rank)
       select l.queue, l.claim_id, 'run', l.seq, l.priority, 'wait', '', v_ttl_ms, l.labels, l.metadata, l.enqueued_at,
-        l.attempts
+        l.attempts, l.place, l.rank
       from letters l),
   carried as (
     insert into signalbox.runs (queue, claim_id, payload, max_attempts, attempts_before, max_age_ms, dead_after)
@@ -43,7 +43,7 @@ begin
       from letters l)
   select null::integer, 'redriven', l.queue, l.claim_id, signalbox.queued_run_body((l.queue, l.claim_id, 'run', l.seq,
       l.priority, 'wait', '', v_ttl_ms, 0, l.labels, l.metadata, l.enqueued_at, l.attempts, null,
-      false)::signalbox.delayed, l.attempts_max)
+      false, l.place, l.rank, 1, null, null)::signalbox.delayed, l.attempts_max)
   from letters l;
   select n.blockers into v_left from signalbox.lines n where n.queue = p_queue;
   if v_before > 0 and v_left = 0 then

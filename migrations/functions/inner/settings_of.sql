@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_object_agg(s.key, s.value)
   from jsonb_each(to_jsonb(p_queue) || jsonb_build_object(
-    'concurrency_limit', p_line.concurrency_limit, 'paused', p_line.paused)) s
+    'concurrency_limit', p_line.concurrency_limit, 'paused', p_line.paused, 'closed', p_line.closed,
+    'cleanup', p_line.cleanup)) s
   where signalbox.default_settings() ? s.key
 $$;

@@ -14,6 +14,7 @@ declare
   v_lease signalbox.leases;
   v_taken integer := 0;
   v_bytes bigint := 0;
+  v_round bigint;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting > 0 then
@@ -22,16 +23,18 @@ begin
   select * into v_settings from signalbox.queues q where q.queue = p_queue;
   for v_claim in
     select w.* from signalbox.waiting w where w.queue = p_queue and w.kind = 'run'
-    order by w.priority desc, w.seq limit p_max
+    order by w.place, w.seq, w.rank limit p_max
   loop
     v_slots := signalbox.count_slots(v_line);
     exit when v_slots.taken >= v_line.concurrency_limit;
-    exit when signalbox.stands_behind_blocker(v_line, v_claim.priority, v_claim.seq);
+    exit when signalbox.stands_behind_blocker(v_line, v_claim.place, v_claim.seq, v_claim.rank);
     select * into v_run from signalbox.runs r where r.queue = p_queue and r.claim_id = v_claim.claim_id;
     if v_run.dead_after <= signalbox.clock() then
       perform signalbox.end_waiting(signalbox.in_line(v_claim), 'dead', 'max_age');
       -- It may block those behind it.
+      v_round := v_line.run_round;
       select * into v_line from signalbox.lines n where n.queue = p_queue;
+      v_line.run_round := v_round;
       continue;
     end if;
     v_bytes := v_bytes + coalesce(octet_length(v_run.payload::text), 0);
@@ -44,9 +47,12 @@ begin
     insert into signalbox.taken (holder, queue, slot, claim_id, fencing_token)
       values (p_holder, p_queue, v_lease.slot, v_lease.claim_id, v_lease.fencing_token);
     v_taken := v_taken + 1;
+    v_line.run_round := signalbox.round_after(v_line.run_round, v_claim.place - v_line.order_base);
     return next (null, 'taken', p_queue, v_lease.claim_id, signalbox.taken_body(v_lease, v_run))::signalbox_v1.decision;
   end loop;
   if v_taken > 0 then
-    update signalbox.lines n set runs = n.runs - v_taken where n.queue = p_queue;
+    update signalbox.lines n
+      set runs = n.runs - v_taken, run_round = case when n.rotates then v_line.run_round else n.run_round end
+      where n.queue = p_queue;
   end if;
 end $$;

@@ -1,11 +1,11 @@
 -- The one deciding call: a batch of independent operations
 --   {"op": "acquire", "queue", "claim_id", "holder", "priority", "ttl_ms", "mode", "labels", "metadata", "listen_ms",
---     "fresh"}
+--     "fresh", "batch", "batch_rank", "weight", "also" ([{"queue", "weight"}]), "max_wait_ms"}
 --   {"op": "release", "queue", "claim_id", "fencing_token", "outcome", "retry_after_ms", "error",
 --     "uncounted", "holder" (only where it is to be checked)}
 --   {"op": "return",  "queue", "claim_id", "fencing_token", "request_id"}, of a run that its taker never learnt of
 --   {"op": "enqueue", "queue", "claim_id", "payload" (its JSON text), "priority", "labels", "delay_ms", "max_attempts",
---     "max_age_ms", "fresh"}
+--     "max_age_ms", "fresh", "batch", "batch_rank"}
 --   {"op": "cancel",  "queue", "claim_id"}
 --   {"op": "break",   "queue", "claim_id", "reason", "actor"}
 -- One row answers each operation (item = its index from 0); rows without item tell what happened to other claims, and
@@ -75,10 +75,10 @@ begin
   select coalesce(array_agg(n.queue), '{}'),
       coalesce(array_agg(n.queue) filter (
         where n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock()), '{}'),
-      coalesce(array_agg(n.queue) filter (where n.wide or n.paused), '{}'), bool_or(n.waiting = 0)
+      coalesce(array_agg(n.queue) filter (where n.wide or n.paused or n.rotates or n.cleanup or n.closed), '{}'), bool_or(n.waiting = 0)
     into v_locked, v_movable, v_apart, v_may_grant
     from (
-      select n.queue, n.wide, n.paused, n.waiting, n.runs, n.next_due_at
+      select n.queue, n.wide, n.paused, n.rotates, n.cleanup, n.closed, n.waiting, n.runs, n.next_due_at
       from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n skip locked) n;
   if cardinality(v_locked) < cardinality(v_queues) then
@@ -161,10 +161,7 @@ begin
         v_must_advance := false;
       end if;
       v_decisions := array(
-        select d from signalbox.decide_acquire(v_line, v_operation.item, v_operation.claim_id, v_operation.holder,
-          coalesce(v_operation.priority, 0), v_operation.ttl_ms, coalesce(v_operation.mode, 'wait'),
-          v_operation.labels, v_operation.metadata, coalesce(v_operation.listen_ms, 0),
-          coalesce(v_operation.fresh, false)) d);
+        select d from signalbox.decide_acquire(v_line, v_operation.item, v_operations[v_operation.item + 1]) d);
       if not p_brief then
         v_decisions := signalbox.whole_leases(v_decisions);
       end if;

@@ -6,7 +6,8 @@
 -- moved: then the run is dropped, with event claim.dropped.) (A transaction that has notified cannot be prepared for two-phase commit.)
 create or replace function signalbox_v1.enqueue(
   p_queue text, p_claim_id text, p_payload json default null, p_priority integer default 0, p_labels jsonb default '{}',
-  p_delay_ms bigint default 0, p_max_attempts integer default null, p_max_age_ms bigint default null
+  p_delay_ms bigint default 0, p_max_attempts integer default null, p_max_age_ms bigint default null,
+  p_batch text default null, p_batch_rank integer default null
 ) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -28,6 +29,9 @@ declare
     when p_delay_ms is null or p_delay_ms not between 0 and 31536000000 then 'p_delay_ms must be 0 to 31536000000'
     when p_max_attempts not between 1 and 1000 then 'p_max_attempts must be 1 to 1000'
     when p_max_age_ms not between 1000 and 31536000000 then 'p_max_age_ms must be 1000 to 31536000000'
+    when length(p_batch) not between 1 and 200 then 'p_batch must be 1 to 200 characters'
+    when p_batch_rank is not null and p_batch is null then 'p_batch_rank goes with p_batch only'
+    when p_batch_rank not between 0 and 1000000 then 'p_batch_rank must be 0 to 1000000'
     when p_max_age_ms <= p_delay_ms then 'p_max_age_ms must be longer than p_delay_ms, or the run is dead before it is due'
   end;
 begin
@@ -37,8 +41,9 @@ begin
   if signalbox.is_acquired(p_queue, p_claim_id) then
     raise exception 'signalbox: claim % of queue % was acquired; it is no run', p_claim_id, p_queue using errcode = '23505';
   end if;
-  insert into signalbox.inbox (queue, claim_id, payload, priority, labels, delay_ms, max_attempts, max_age_ms, enqueued_at)
+  insert into signalbox.inbox (queue, claim_id, payload, priority, labels, delay_ms, max_attempts, max_age_ms, enqueued_at,
+      batch, batch_rank)
     values (p_queue, p_claim_id, p_payload, p_priority, p_labels, p_delay_ms, p_max_attempts, p_max_age_ms,
-      signalbox.clock());
+      signalbox.clock(), p_batch, p_batch_rank);
   perform pg_notify('signalbox', json_build_object('from', 'sql', 'ready', json_build_array(p_queue))::text);
 end $$;

@@ -55,16 +55,16 @@ begin
     places as (
       select p.queue, p.claim_id, p.place
       from kinds k cross join lateral (
-        select w.queue, w.claim_id, row_number() over (order by w.priority desc, w.seq) as place
+        select w.queue, w.claim_id, row_number() over (order by w.place, w.seq, w.rank) as place
         from signalbox.waiting w where w.queue = k.queue and w.kind = k.kind
-        order by w.priority desc, w.seq limit 10000) p)
+        order by w.place, w.seq, w.rank limit 10000) p)
     select w.item, 'waiting', w.queue, w.claim_id,
       signalbox.waiting_body(signalbox.in_line(w.claim)) || jsonb_build_object(
         'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
         'position_exact', p.place is not null,
         'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
         'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
-          (w.claim).kind = 'run' and signalbox.stands_behind_blocker(l.line, (w.claim).priority, (w.claim).seq)),
+          (w.claim).kind = 'run' and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank)),
         'blocked_by', l.blocked_by,
         'poll_after_ms', least(case when p.place = 1 then 1000 else 3000 end, q.waiting_ttl_ms / 3))
     from wanted w join lines l on (l.line).queue = w.queue

@@ -28,9 +28,10 @@ begin
   if v_run.kind = 'run' and v_run.due_at is not null then
     delete from signalbox.delayed d where d.claim_id = p_claim_id and d.queue = p_queue;
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
-        metadata, enqueued_at, attempts)
+        metadata, enqueued_at, attempts, place, rank)
       values (v_run.queue, v_run.claim_id, v_run.kind, v_run.seq, v_run.priority, v_run.mode, v_run.holder,
-        v_run.ttl_ms, v_run.lapsed_offers, v_run.labels, v_run.metadata, v_run.enqueued_at, v_run.attempts);
+        v_run.ttl_ms, v_run.lapsed_offers, v_run.labels, v_run.metadata, v_run.enqueued_at, v_run.attempts, v_run.place,
+        v_run.rank);
     update signalbox.lines n
       set delayed = n.delayed - 1, runs = n.runs + 1, blockers = n.blockers - v_run.blocks::integer
       where n.queue = p_queue returning n.blockers into v_blockers;

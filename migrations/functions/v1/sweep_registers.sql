@@ -1,5 +1,5 @@
--- Leader's chore: old rows of terms (all but the last 1,000), replicas not heard for a day, and what takes gave more than an
--- hour ago.
+-- Leader's chore: old rows of terms (all but the last 1,000), replicas not heard for a day, what takes gave more than an
+-- hour ago, batches that nobody has joined for a day, and turns that the rotation has passed.
 create or replace function signalbox_v1.sweep_registers(p_leader text, p_epoch bigint) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -11,7 +11,10 @@ declare
   v_terms integer;
   v_replicas integer;
   v_takes integer;
+  v_batches integer;
+  v_turns integer;
   v_taken_by timestamptz := signalbox.clock() - interval '1 hour';
+  v_joined_by timestamptz := signalbox.clock() - interval '1 day';
 begin
   perform signalbox.require_term(p_leader, p_epoch);
   delete from signalbox.terms t where t.epoch in (
@@ -26,5 +29,16 @@ begin
     select o.ctid from signalbox.takes o where o.taken_at < v_taken_by order by o.taken_at limit 100
     for update skip locked));
   get diagnostics v_takes = row_count;
-  return v_terms + v_replicas + v_takes;
+  delete from signalbox.batches b where b.ctid = any(array(
+    select o.ctid from signalbox.batches o where o.joined_at < v_joined_by order by o.joined_at limit 100
+    for update skip locked));
+  get diagnostics v_batches = row_count;
+  -- A turn that is being taken just now is left for the next round.
+  delete from signalbox.turns t where t.ctid = any(array(
+    select o.ctid from signalbox.turns o cross join lateral (
+      select case o.kind when 'run' then n.run_round else n.claim_round end as round
+      from signalbox.lines n where n.queue = o.queue limit 1) n
+    where o.next_turn <= n.round order by o.queue, o.kind, o.value limit 100 for update of o skip locked));
+  get diagnostics v_turns = row_count;
+  return v_terms + v_replicas + v_takes + v_batches + v_turns;
 end $$;

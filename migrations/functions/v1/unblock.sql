@@ -23,11 +23,11 @@ begin
   end if;
   update signalbox.dead_letters x set blocks = false where x.ctid = any(array(
     select o.ctid from signalbox.dead_letters o where o.queue = p_queue and o.blocks
-    order by o.queue, o.priority desc, o.seq limit p_max));
+    order by o.queue, o.place, o.seq, o.rank limit p_max));
   get diagnostics v_dead = row_count;
   update signalbox.delayed d set blocks = false where d.ctid = any(array(
     select o.ctid from signalbox.delayed o where o.queue = p_queue and o.blocks
-    order by o.queue, o.priority desc, o.seq limit p_max - v_dead));
+    order by o.queue, o.place, o.seq, o.rank limit p_max - v_dead));
   get diagnostics v_delayed = row_count;
   update signalbox.lines n set blockers = n.blockers - v_dead - v_delayed where n.queue = p_queue
     returning n.blockers into v_left;

@@ -113,7 +113,7 @@ begin
   end if;
   if exists (select 1 from pg_roles where rolname = 'signalbox_enqueuer') then
     grant usage on schema signalbox_v1 to signalbox_enqueuer;
-    grant execute on function signalbox_v1.enqueue(text, text, json, integer, jsonb, bigint, integer, bigint)
+    grant execute on function signalbox_v1.enqueue(text, text, json, integer, jsonb, bigint, integer, bigint, text, integer)
       to signalbox_enqueuer;
   end if;
 end $$`;

@@ -1,0 +1,30 @@
+-- Puts a claim into the line, whose client listens for p_listen_ms from now. Its place is fixed here, under the line's lock.
+create or replace function signalbox.join_line(
+  p_line signalbox.lines, p_settings signalbox.queues, p_claim signalbox.waiting, p_operation signalbox.operation
+) returns signalbox.waiting
+language plpgsql
+as $$
+declare
+  v_claim signalbox.waiting := p_claim;
+begin
+  select n.next_seq into v_claim.seq from signalbox.lines n where n.queue = p_line.queue;
+  v_claim.place := signalbox.place_of(p_line, p_settings, 'claim', v_claim.priority, v_claim.enqueued_at, v_claim.labels);
+  select b.p_place, b.p_seq, b.p_rank into v_claim.place, v_claim.seq, v_claim.rank
+    from signalbox.join_batch(p_line.queue, 'claim', case when p_settings.rotate_by is null then p_operation.batch end,
+      p_operation.batch_rank, v_claim.place, v_claim.seq) b;
+  with counted as (
+    update signalbox.lines n
+      set waiting = n.waiting + 1, next_seq = n.next_seq + 1,
+          several = n.several + signalbox.asks_several(v_claim.weight, v_claim.joint)
+      where n.queue = p_line.queue),
+  waits as (insert into signalbox.waiting select v_claim.*),
+  heard as (
+    insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
+      values (p_line.queue, v_claim.claim_id, v_claim.enqueued_at,
+        v_claim.enqueued_at + signalbox.ms(coalesce(p_operation.listen_ms, 0)))
+      on conflict (queue, claim_id) do update set heard_at = excluded.heard_at, listens_until = excluded.listens_until)
+  insert into signalbox.events (at, type, queue, claim_id, data)
+    values (v_claim.enqueued_at, 'claim.queued', p_line.queue, v_claim.claim_id,
+      jsonb_build_object('holder', v_claim.holder, 'priority', v_claim.priority));
+  return v_claim;
+end $$;
