@@ -50,6 +50,8 @@ const sameOnAnyServer = [
   'test/scenario/{wrappers-under-fault,balanced-topology,bad-input-changes-nothing}.test.ts',
   // When our processes notice, wake, stop and take over. The rules, terms and notifications they rest on run on both servers.
   'test/scenario/{leader-takeover,hang-up,wake-up,taker-wake-up,graceful-stop}.test.ts',
+  // The field's list told in our words: what it shows rests on the rules, which run on both servers.
+  'test/scenario/concurrency-queue-*.test.ts',
   // A state machine without a database; a minute of schedules and half a minute of load, whose statements others make there too;
   // when calls wake.
   'test/merge-queue/{machine/**,long-polls.test.ts}',

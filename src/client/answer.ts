@@ -39,9 +39,10 @@ export function refusalOf(
   });
 }
 
-/** Whether asking again may help: no answer, or one that blames the service itself. */
+/** Whether asking again may help: no answer, one that blames the service itself, or that the request came too slowly. */
 export function isTransient(error: unknown): error is ServiceUnreachableError | SignalboxError {
-  return error instanceof ServiceUnreachableError || (error instanceof SignalboxError && error.status >= 500);
+  if (error instanceof ServiceUnreachableError) return true;
+  return error instanceof SignalboxError && (error.status >= 500 || error.code === 'request_timeout');
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {

@@ -59,17 +59,42 @@ describe('the client', () => {
   it('gives up after its attempts with ServiceUnreachableError: no answer in time, nobody there, not Signalbox', async () => {
     await using silent = await ScriptedService.start(() => 'silence');
     await using page = await ScriptedService.start(() => ({ status: 502, body: '<html>Bad gateway</html>' }));
-    for (const [url, message] of [
-      [silent.url, 'did not answer within 50 ms'],
-      ['http://127.0.0.1:9', 'cannot be reached'],
-      [page.url, 'not Signalbox'],
+    for (const [url, timeoutMs, message] of [
+      [silent.url, 50, 'did not answer within 50 ms'],
+      ['http://127.0.0.1:9', 5000, 'cannot be reached'],
+      [page.url, 5000, 'not Signalbox'],
     ] as const) {
-      const client = new SignalboxClient({ url, timeoutMs: 50, retry: { ...quickRetry, attempts: 2 } });
+      const client = new SignalboxClient({ url, timeoutMs, retry: { ...quickRetry, attempts: 2 } });
       const error = await client.getQueue('q').catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(ServiceUnreachableError);
       expect((error as Error).message).toContain(message);
     }
     expect([silent.asked.length, page.asked.length]).toEqual([2, 2]);
+  });
+
+  it.each([
+    [408, 'request_timeout', true],
+    [500, 'internal_error', true],
+    [503, 'database_unavailable', true],
+    [503, 'database_timeout', true],
+    [503, 'overloaded', true],
+    [504, 'of_a_balancer', true],
+    [400, 'invalid_request', false],
+    [401, 'unauthenticated', false],
+    [403, 'forbidden', false],
+    [404, 'claim_not_found', false],
+    [409, 'token_mismatch', false],
+    [418, 'teapot', false],
+    // What is full stays full for long: whether to ask again is the caller's to say.
+    [429, 'queue_full', false],
+  ])('P87: an acquire answered %i %s is sent again: %s', async (status, code, isRepeated) => {
+    await using service = await ScriptedService.start((_asked, number) =>
+      number === 1 ? problem(status, code) : { status: 200, body: aHeldClaim() },
+    );
+    const client = new SignalboxClient({ url: service.url, retry: quickRetry });
+    const answer = await client.acquire('q', { holder: 'h' }).catch((error: unknown) => error);
+    expect(answer instanceof Error).toBe(!isRepeated);
+    expect(service.asked).toHaveLength(isRepeated ? 2 : 1);
   });
 
   it('does not repeat what a second execution would answer otherwise', async () => {

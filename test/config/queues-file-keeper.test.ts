@@ -38,7 +38,7 @@ async function replicas() {
 const listens = /Signalbox listens on (\S+)/;
 
 describe('QUEUES_FILE', () => {
-  it('is applied when a replica says that it listens, and again when it changes; a bad one changes nothing', async () => {
+  it('P32: is applied when a replica says that it listens, and again when it changes; a bad one changes nothing', async () => {
     const { database, serve } = await replicas();
     await writeFile(path, 'queues:\n  a: { concurrency_limit: ${LIMIT} }\npatterns:\n  x*: { paused: true }\n');
     await using replica = await serve({ LIMIT: '7' });

@@ -22,8 +22,8 @@ async function putIf(pattern: string, ifMatch: string, settings: object) {
   return { status: response.status, body: (await response.json()) as QueuePatternDetail & Problem };
 }
 
-describe('limits by pattern (P71 to P73)', () => {
-  it('P71: a queue without a limit of its own has the pattern’s 2, one with its own 3 has 3', async () => {
+describe('limits by pattern', () => {
+  it('P71, M11: a queue without a limit of its own has the pattern’s 2, one with its own 3 has 3', async () => {
     const prefix = `${anId('p71')}/`;
     await put(`${prefix}*`, { concurrency_limit: 2 });
     await client.put(`${prefix}local`, { concurrency_limit: 3 });
@@ -37,7 +37,7 @@ describe('limits by pattern (P71 to P73)', () => {
     }
   });
 
-  it('P72: raising the pattern from 1 to 5 grants the four that wait, with none released', async () => {
+  it('P72, M12: raising the pattern from 1 to 5 grants the four that wait, with none released', async () => {
     const prefix = `${anId('p72')}/`;
     await put(`${prefix}*`, { concurrency_limit: 1 });
     await client.hold(`${prefix}q`);

@@ -94,6 +94,27 @@ test('a wake-up that was lost is made up for', async () => {
   expect(moved).toMatchObject([{ code: 'held', queue: 'q', claim_id: 'b' }]);
 });
 
+test('P21, P22, P24: a round wakes exactly the queues that have a free place and a line, each for the oldest that waits', async () => {
+  const { database, moved, round } = await setup();
+  const names = ['free1', 'free2', 'busy', 'offered', 'paused', 'empty'];
+  await makeQueues(database, names);
+  for (const name of names) {
+    const queue = onQueue(database, name);
+    await queue.hold('going');
+    if (name !== 'empty') for (const claim of ['oldest', 'younger']) await queue.acquire(claim, { listen_ms: 120_000 });
+  }
+  await onQueue(database, 'paused').configure({ paused: true });
+  // Wake-ups that got lost; no path of ours leaves a free place beside a line.
+  await database.query(`update signalbox.leases set state = 'free', ended_at = now(), end_state = 'released',
+    end_reason = 'released' where queue in ('free1', 'free2', 'paused', 'empty')`);
+  await database.query(`update signalbox.leases set offered = true where queue = 'offered'`);
+  expect(await round('lines')).toEqual({ held: 2 });
+  expect(moved.map(({ queue, claim_id }) => `${queue} ${claim_id}`).sort()).toEqual(['free1 oldest', 'free2 oldest']);
+  for (const name of ['busy', 'offered']) expect(await onQueue(database, name).held()).toEqual(['going']);
+  expect(await onQueue(database, 'paused').line()).toEqual(['oldest', 'younger']);
+  expect(await round('lines')).toEqual({});
+});
+
 test('lines in 150 queues are all advanced in one round', async () => {
   const { database, round } = await setup();
   const queues = Array.from({ length: 150 }, (_none, n) => `queue${n}`);
@@ -138,6 +159,21 @@ test('a queue made on first use goes when it is idle, and its tokens still grow 
   await makeQueues(database, ['idle']);
   const [again = 0] = await idle.hold('a2');
   expect(again).toBeGreaterThan(token);
+});
+
+test('M14: no clean-up takes what waits: after hours the claims that are listened for and the runs are in line', async () => {
+  const { database, round } = await setup();
+  await makeQueues(database, ['claims', 'runs', 'idle']);
+  const claims = onQueue(database, 'claims');
+  await claims.acquire('going', { ttl_ms: 300_000 });
+  await claims.acquire('waits');
+  await onQueue(database, 'runs').enqueue('run');
+  await moveClock(database, 5 * 3_600_000);
+  await claims.hear(['waits'], 60_000);
+  expect(await round('silent')).toEqual({});
+  expect(await round('idle_queues')).toEqual({ deleted: 1 });
+  expect(await claims.line()).toEqual(['waits']);
+  expect(await onQueue(database, 'runs').line('run')).toEqual(['run']);
 });
 
 test('replicas not heard for a day and terms long past are removed from the registers', async () => {

@@ -83,7 +83,7 @@ test('plans cached on an empty schema still use indexes when 100,000 claims wait
   }
 }, 120_000);
 
-test('an advance of the head of a line of 100,000 reads a handful of rows', async () => {
+test('L10: an advance of the head of a line of 100,000 reads a handful of rows', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q']);
   const client = await db.connect();

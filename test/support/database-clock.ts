@@ -6,3 +6,13 @@ export async function moveClock(database: TestDatabase, ms: number): Promise<voi
     language sql volatile parallel safe
     as $$ select clock_timestamp() + interval '${Math.trunc(ms)} milliseconds' $$`);
 }
+
+/** Stops the clock of every row of this database at `ms` after the instant at which its only lease was granted. */
+export async function stopClockAfterGrant(database: TestDatabase, ms: number): Promise<void> {
+  const { rows } = await database.query<{ at: string }>(
+    `select (acquired_at + interval '${Math.trunc(ms)} milliseconds')::text as at from signalbox.leases where state = 'held'`,
+  );
+  if (rows.length !== 1) throw new Error(`one lease must be held, not ${rows.length}`);
+  await database.query(`create or replace function signalbox.clock() returns timestamptz
+    language sql volatile parallel safe as $$ select timestamptz '${rows[0]?.at}' $$`);
+}

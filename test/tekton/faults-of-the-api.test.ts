@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { failureOfStatus } from '../../src/tekton/cluster.ts';
+import { firstTimes, isStart, isStartOf } from '../support/kubernetes-api/faults.ts';
 import { GateBench } from '../support/kubernetes-api/gate-bench.ts';
 import { oneService } from '../support/kubernetes-api/one-service.ts';
 import type { ApiCall, Fault } from '../support/kubernetes-api/server.ts';
@@ -9,19 +10,6 @@ import { until } from '../support/until.ts';
 let replica: TestApp;
 oneService((service) => (replica = service));
 
-const isStart = ({ verb, body }: ApiCall) =>
-  verb === 'patch' && (body as { spec?: { status?: null } }).spec?.status === null;
-const isStartOf = (name: string) => (call: ApiCall) => isStart(call) && call.name === name;
-
-/** The first `times` calls that fit meet the fault. */
-function firstTimes(
-  times: number,
-  fits: (call: ApiCall) => boolean,
-  fault: Fault,
-): (call: ApiCall) => Fault | undefined {
-  let left = times;
-  return (call) => (fits(call) && left-- > 0 ? fault : undefined);
-}
 /** From now on until `open()`. */
 function closed(fits: (call: ApiCall) => boolean, fault: Fault) {
   let isClosed = true;
@@ -49,7 +37,7 @@ describe('P87: an answer of the API server', () => {
 
 describe.concurrent('a start whose outcome is not known', () => {
   it.each([
-    ['P81, M3: stored, the answer lost', 'lost answer'],
+    ['P52, P81, M3: stored, the answer lost', 'lost answer'],
     ['stored, and answered with 504', { status: 504 }],
     ['not stored, the connection broken', 'lost request'],
     ['M2: refused for the moment (429)', { status: 429 }],
@@ -83,7 +71,7 @@ describe.concurrent('a start whose outcome is not known', () => {
 });
 
 describe.concurrent('a start that is refused', () => {
-  it('P54, P53, M2, M5: the place goes to the next; the refused one comes again, at its old place', async () => {
+  it('P07, P27, P53, P54, M2, M5: the place goes to the next; the refused one comes again, at its old place', async () => {
     await using bench = await GateBench.start(replica.url);
     const door = closed(isStartOf('a'), { status: 403, message: 'denied by a webhook' });
     bench.api.fault = door.fault;

@@ -146,7 +146,7 @@ describe.concurrent('what a gate finds when it starts', () => {
     await bench.untilGoing('b');
   });
 
-  it('P45, P21, P75: a run without our annotation is left alone; a malformed one is told why and holds nobody up', async () => {
+  it('P06, P21, P45, P47, P51, P75: a run without our annotation is left alone; a malformed one is told why and holds nobody up', async () => {
     await using bench = await GateBench.start(replica.url);
     bench.api.runs.create({ name: 'other', specStatus: 'PipelineRunPending' });
     bench.run('malformed', { annotations: { 'signalbox.dev/priority': 'high', 'signalbox.dev/ttl': 'long' } });

@@ -8,22 +8,8 @@ import type { TestApp } from '../support/test-app.ts';
 import { until } from '../support/until.ts';
 
 /**
- * The rows of the field's list (P scenarios, M failures of the memory queue, L defects of the lease queue) are the names of
- * the tests in this folder. Those that do not apply to a gate in front of a service:
- *
- *   P09–P11, P13–P17, P31–P33, P59, P62  their Lease object, claim annotations, config map, watch of repositories and debug
- *                  endpoint. Here places, expiry and holders are the service's, and tested there.
- *   P06, P07, P27, P47, P51, M16, M8's cause  the execution-order annotation and the promotion-blocked flag: there is none. A
- *                  run's order is its place in the service's line.
- *   P19            limit unset or 0 "returns nothing": unset drains (P73); 0 keeps all waiting, as the service's own tests show.
- *   P22–P24, P26   the recovery loop and what it skips: there is no loop that wakes runs up. Every run in view is looked at in
- *                  every round, whatever else goes on (L6).
- *   P41, P43, P44, P52, P55–P58  the in-memory heap; its cases are P40, P70, P54, P60 and P81 here.
- *   P61            cancel-in-progress with a limit: the gate cancels nothing unless a run asks for it.
- *   P71            global and local limits: the service's patterns.
- *   P74            posting to a Git host: the gate knows none.
- *   P78            clean-up of old runs is not the gate's; it holds no finalizer, so others' clean-up cannot get stuck (P60).
- *   M10, M13       shared maps and mutexes: one thread, and two gates share nothing but the service and the runs (two gates).
+ * The rows of the field's list (P scenarios, M failures of the memory queue, L defects of the lease queue) are the names of the
+ * tests in this folder. All rows, and which do not apply to a gate, are in test/scenario/concurrency-queue-rows.ts.
  */
 let replica: TestApp;
 oneService((service) => (replica = service));
