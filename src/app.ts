@@ -350,7 +350,7 @@ async function startReplica({
     coordinator,
     mergeQueues,
     patterns,
-    webhooks: new WebhookRegistry({ db }),
+    webhooks: new WebhookRegistry({ db, clock, onEvent: onWebhook }),
     gatekeeper,
     health,
     metrics,

@@ -206,7 +206,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
   mergeQueueServer(app, { ...options, longPolls, settle });
   orchestratorRoutes(app, options);
   eventRoutes(app, { ...options, longPolls });
-  webhookRoutes(app, options);
+  webhookRoutes(app, { ...options, longPolls });
   let document: Record<string, unknown> | undefined;
   serviceRoutes(app, {
     health: options.health,

@@ -31,6 +31,7 @@ export const EventType = z.enum([
   'webhook.changed',
   'webhook.deleted',
   'webhook.disabled',
+  'webhook.tested',
   'merge_request.registered',
   'merge_request.updated',
   'merge_request.acquired',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { QueuePrefix } from './access.ts';
-import { EventType } from './events.ts';
+import { Event, EventType } from './events.ts';
 import { plainText } from './ids.ts';
 
 /** Where the feed of events is sent to: POSTs signed as Standard Webhooks says, at least once, in the order of the feed. */
@@ -66,6 +66,8 @@ export const WebhookSettings = z
   )
   .transform((settings) => ({ ...settings, url: readUrl(settings.url)?.href ?? settings.url }));
 export type WebhookSettings = z.output<typeof WebhookSettings>;
+/** As a caller writes it. */
+export type WebhookDocument = z.input<typeof WebhookSettings>;
 
 const Instant = z.string().meta({ format: 'date-time' });
 
@@ -103,10 +105,30 @@ export type ConfiguredWebhook = z.infer<typeof ConfiguredWebhook>;
 
 export const WebhookList = z.object({ webhooks: z.array(Webhook) });
 
+export const WebhookTest = z.object({
+  webhook: WebhookName,
+  delivered: z.boolean().meta({ description: 'It answered 2xx in time.' }),
+  status: z.int().nullable().meta({ description: 'What it answered; null = there was no answer.' }),
+  error: z.string().nullable().meta({ description: 'Why it was not delivered; null = it was.' }),
+  duration_ms: z.int().meta({ description: 'From connecting to the end of the answer.' }),
+  message_id: z.string().meta({ description: 'The webhook-id it was sent with.' }),
+  event: Event.meta({ description: 'What it was sent: an event of the feed, of type webhook.tested.' }),
+});
+export type WebhookTest = z.infer<typeof WebhookTest>;
+
 interface ChangeOptions {
   readonly ifVersion: number | undefined;
   readonly actor: string | undefined;
 }
+
+export interface WebhookTestOptions {
+  readonly actor: string | undefined;
+  /** Gives it up; it may have been delivered. */
+  readonly signal: AbortSignal;
+}
+
+/** How long a receiver may take for an answer, connecting included: for tests and for the feed. */
+export const webhookTimeoutMs = 10_000;
 
 /** The verbs of webhooks. Whatever may come of the database is thrown as SignalboxError. */
 export interface Webhooks {
@@ -118,4 +140,10 @@ export interface Webhooks {
   set(name: WebhookName, settings: WebhookSettings, options: ChangeOptions): Promise<ConfiguredWebhook>;
   /** Throws 404 `webhook_not_found`, 412 `version_mismatch`. */
   delete(name: WebhookName, options: ChangeOptions): Promise<void>;
+  /**
+   * Sends one event, `webhook.tested`, now, enabled or not, and out of the order of the feed; what became of it changes
+   * nothing about the webhook. The event is in the feed before it goes out. Throws 404 `webhook_not_found`, 503
+   * `overloaded` while this replica sends a test to the same webhook, and the signal's reason.
+   */
+  test(name: WebhookName, options: WebhookTestOptions): Promise<WebhookTest>;
 }

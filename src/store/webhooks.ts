@@ -69,6 +69,22 @@ export function deleteWebhook(
   });
 }
 
+/** Where a test goes, and the event that it is. */
+export type BegunWebhookTest = EventRow & Pick<DueWebhook, 'url' | 'secret'>;
+
+/** Writes down that a webhook is tested; undefined = there is none of this name, and nothing was written. */
+export async function beginWebhookTest(
+  db: Database,
+  name: string,
+  actor: string | undefined,
+): Promise<BegunWebhookTest | undefined> {
+  const [begun] = await db.query<BegunWebhookTest>('contended', {
+    sql: 'select * from signalbox_v1.begin_webhook_test($1, $2)',
+    parameters: [name, actor ?? null],
+  });
+  return begun;
+}
+
 /** All webhooks by name, or the one of this name. */
 export function readWebhooks(db: Database, name?: string): Promise<readonly WebhookRow[]> {
   return db.query<WebhookRow>('read', {

@@ -21,6 +21,12 @@ export function webhookObserver(log: Logger, metrics: WebhookMetrics): (event: W
         metrics.count(event.webhook, 'gone');
         log.warn({ webhook: event.webhook }, 'webhook turned off: its receiver wants no more');
         return;
+      case 'webhook.tested':
+        log.info(
+          { webhook: event.webhook, status: event.status, reason: event.error, duration_ms: event.durationMs },
+          'webhook tested',
+        );
+        break;
       case 'webhook.lags':
         metrics.setLags(event.lags);
         return;

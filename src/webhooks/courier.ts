@@ -1,3 +1,4 @@
+import { webhookTimeoutMs } from '../protocol/webhooks.ts';
 import type { FeedTail } from '../queues/feed-tail.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -22,7 +23,7 @@ export interface CourierTiming {
 }
 
 export const defaultCourierTiming: CourierTiming = {
-  timeoutMs: 10_000,
+  timeoutMs: webhookTimeoutMs,
   retryMinMs: 1000,
   retryMaxMs: 5 * 60_000,
   retryAfterMaxMs: 60 * 60_000,

@@ -1,22 +1,48 @@
 import { randomBytes } from 'node:crypto';
 import { SignalboxError } from '../protocol/errors.ts';
-import type { ConfiguredWebhook, Webhook, WebhookName, Webhooks, WebhookSettings } from '../protocol/webhooks.ts';
+import {
+  type ConfiguredWebhook,
+  type Webhook,
+  type WebhookName,
+  type Webhooks,
+  type WebhookSettings,
+  type WebhookTest,
+  type WebhookTestOptions,
+  webhookTimeoutMs,
+} from '../protocol/webhooks.ts';
 import { withProblems } from '../queues/database-problem.ts';
+import { eventOf } from '../queues/event-feed.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Database } from '../store/database.ts';
 import type { Decision } from '../store/decisions.ts';
-import { deleteWebhook, readWebhooks, setWebhook, type WebhookRow } from '../store/webhooks.ts';
+import { beginWebhookTest, deleteWebhook, readWebhooks, setWebhook, type WebhookRow } from '../store/webhooks.ts';
+import type { WebhookEvent } from './events.ts';
+import { nextPage } from './page.ts';
+import { send } from './sender.ts';
 
 interface ChangeOptions {
   readonly ifVersion: number | undefined;
   readonly actor: string | undefined;
 }
 
+export interface WebhookRegistryOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly onEvent: (event: WebhookEvent) => void;
+  /** How long a test may take. */
+  readonly timeoutMs?: number;
+}
+
 /** The verbs of webhooks, on the database. A secret leaves here once: in the answer to the call that made it. */
 export class WebhookRegistry implements Webhooks {
   readonly #db: Database;
+  readonly #options: WebhookRegistryOptions;
+  /** Those that a test is on its way to: a receiver that hangs is not called by many at once. */
+  readonly #tested = new Set<WebhookName>();
 
-  constructor({ db }: { readonly db: Database }) {
-    this.#db = db;
+  constructor(options: WebhookRegistryOptions) {
+    this.#options = options;
+    this.#db = options.db;
   }
 
   async list(): Promise<Webhook[]> {
@@ -40,6 +66,40 @@ export class WebhookRegistry implements Webhooks {
   async delete(name: WebhookName, options: ChangeOptions): Promise<void> {
     const answer = await decided(() => deleteWebhook(this.#db, name, options));
     if (answer.code !== 'deleted') throw refusal(name, answer);
+  }
+
+  async test(name: WebhookName, options: WebhookTestOptions): Promise<WebhookTest> {
+    if (this.#tested.has(name))
+      throw new SignalboxError('overloaded', { detail: `A test of ${name} is on its way.`, retryAfterMs: 1000 });
+    this.#tested.add(name);
+    try {
+      return await this.#test(name, options);
+    } finally {
+      this.#tested.delete(name);
+    }
+  }
+
+  async #test(name: WebhookName, { actor, signal }: WebhookTestOptions): Promise<WebhookTest> {
+    const { clock, onEvent, timeoutMs = webhookTimeoutMs } = this.#options;
+    const begun = await withProblems(() => beginWebhookTest(this.#db, name, actor));
+    if (begun === undefined) throw notFound(name);
+    const { url, secret, ...row } = begun;
+    const { body, messageId } = nextPage(name, [row]);
+    const sentAtMs = clock.monotonicMs();
+    const outcome = await send({ url, secret, messageId, body }, { timeoutMs, signal });
+    const durationMs = Math.round(clock.monotonicMs() - sentAtMs);
+    const { status } = outcome;
+    const error = outcome.kind === 'delivered' ? null : outcome.error;
+    onEvent({ kind: 'webhook.tested', webhook: name, status, error, durationMs });
+    return {
+      webhook: name,
+      delivered: error === null,
+      status,
+      error,
+      duration_ms: durationMs,
+      message_id: messageId,
+      event: eventOf(row),
+    };
   }
 }
 

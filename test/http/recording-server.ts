@@ -85,6 +85,7 @@ const noWebhooks: Webhooks = {
   get: noWebhook,
   set: noWebhook,
   delete: noWebhook,
+  test: noWebhook,
 };
 
 /**

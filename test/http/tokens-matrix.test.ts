@@ -78,6 +78,7 @@ const expected: Record<
   'GET /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
   'PUT /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
   'DELETE /v1/webhooks/{name}': { scope: 'admin', about: 'all' },
+  'POST /v1/webhooks/{name}/test': { scope: 'admin', about: 'all' },
   'GET /metrics': { scope: 'read', about: 'all' },
   'GET /healthz': 'open',
   'GET /readyz': 'open',

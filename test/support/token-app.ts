@@ -147,6 +147,7 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
     ['release', { fencing_token: 1 }],
     ['break', { reason: 'r', actor: 'a' }],
     ['cancel', {}],
+    ['test', {}],
     ['enqueue', { claim_id: 'c' }],
     ['take', { holder: 'h', queue }],
     ['redrive', dead],

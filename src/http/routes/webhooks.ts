@@ -6,18 +6,25 @@ import {
   WebhookName,
   type Webhooks,
   WebhookSettings,
+  WebhookTest,
+  webhookTimeoutMs,
 } from '../../protocol/webhooks.ts';
+import { type LongPolls, openCall } from '../call-context.ts';
 import { etagOf, versionToChange, versionToDelete } from '../if-match.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { NoQuery } from '../parameters.ts';
 
 const WebhookParams = z.strictObject({ name: WebhookName });
+const NoBody = z.strictObject({}).optional();
 const WebhookDeleted = z.object({ deleted: z.literal(true) });
 /** Whoever may set one can have the whole feed sent anywhere, and have the leader call whatever it reaches. */
 const needs = { scope: 'admin', queues: 'all' } as const;
 
 /** Where the feed is sent to. */
-export function webhookRoutes(app: HttpApp, { webhooks }: { webhooks: Webhooks }): void {
+export function webhookRoutes(
+  app: HttpApp,
+  { webhooks, longPolls }: { webhooks: Webhooks; longPolls: LongPolls },
+): void {
   const url = '/v1/webhooks/:name';
 
   app.get(
@@ -108,6 +115,28 @@ export function webhookRoutes(app: HttpApp, { webhooks }: { webhooks: Webhooks }
         actor: request.caller?.name,
       });
       return { deleted: true as const };
+    },
+  );
+
+  app.post(
+    `${url}/test`,
+    {
+      schema: { params: WebhookParams, querystring: NoQuery, body: NoBody, response: { 200: WebhookTest } },
+      config: {
+        operation: {
+          id: 'testWebhook',
+          summary: 'Send a webhook one signed event now, and answer what became of it.',
+          tag: 'orchestrator',
+          needs,
+          errors: ['webhook_not_found', ...databaseErrors],
+          bodyIsOptional: true,
+        },
+      },
+    },
+    async (request, reply) => {
+      // It waits for somebody else: a replica that stops does not.
+      const { signal } = openCall(request, reply, { waitMs: webhookTimeoutMs, longPolls });
+      return webhooks.test(request.params.name, { actor: request.caller?.name, signal });
     },
   );
 }

@@ -134,6 +134,7 @@ test('no deciding function notifies: commits with a notification queue behind on
 const neverWaits = ['enqueue', 'read_events', 'read_merge_queue', 'watch', 'watch_takers'];
 /** Public functions whose statements are single-row lookups by key, or are called too seldom for a plan to matter. */
 const anyPlan = [
+  'begin_webhook_test',
   'campaign',
   'configure',
   'configure_merge_queue',
