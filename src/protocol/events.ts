@@ -18,6 +18,7 @@ export const EventType = z.enum([
   'lease.released',
   'lease.release_requested',
   'lease.cancelled',
+  'lease.renewed_late',
   'lease.expired',
   'lease.broken',
   'lease.returned',
@@ -26,6 +27,7 @@ export const EventType = z.enum([
   'queue.deleted',
   'queue.blocked',
   'queue.unblocked',
+  'queue.recovered',
   'pattern.changed',
   'pattern.deleted',
   'webhook.changed',
@@ -76,6 +78,8 @@ export interface EventsRequest {
   readonly queue: QueueName | undefined;
   /** '' = of all queues. */
   readonly prefix: string;
+  /** Only events of claims that have all of these; undefined = of all. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly limit: number;
   readonly waitMs: number;
 }

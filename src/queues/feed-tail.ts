@@ -17,6 +17,8 @@ export interface FeedInterest {
   readonly queue: string | undefined;
   /** '' = of all queues. */
   readonly prefix: string;
+  /** All of these; undefined = whatever labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A reader's place at the end of the feed. Leaving is idempotent. */
@@ -101,7 +103,9 @@ export class FeedTail implements Service {
   }
 }
 
-function concerns({ queue }: EventRow, interest: FeedInterest): boolean {
+function concerns({ queue, data }: EventRow, interest: FeedInterest): boolean {
+  const labels = data['labels'] as Readonly<Record<string, string>> | undefined;
+  for (const [name, value] of Object.entries(interest.labels ?? {})) if (labels?.[name] !== value) return false;
   if (interest.queue !== undefined) return queue === interest.queue;
   return interest.prefix === '' || queue?.startsWith(interest.prefix) === true;
 }

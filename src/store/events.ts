@@ -20,6 +20,8 @@ export interface EventFilter {
   readonly queue: string | undefined;
   /** '' = of all queues. */
   readonly prefix: string;
+  /** All of these; undefined = whatever labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly limit: number;
 }
 
@@ -29,9 +31,13 @@ export const oldestEvent: EventCursor = { xid: '0', id: '0' };
 /** Events behind the cursor, in order, none of them of a transaction that an older one may still precede. */
 export function readEvents(db: Database, after: EventCursor, filter: EventFilter): Promise<readonly EventRow[]> {
   return db.query<EventRow>('read', {
-    sql: 'select * from signalbox_v1.read_events($1, $2, $3, $4, $5)',
-    parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit],
+    sql: 'select * from signalbox_v1.read_events($1, $2, $3, $4, $5, $6)',
+    parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit, labelsOf(filter)],
   });
+}
+
+function labelsOf({ labels }: EventFilter): string | null {
+  return labels === undefined ? null : JSON.stringify(labels);
 }
 
 /** Where the feed ends now, as a reader may see it. */

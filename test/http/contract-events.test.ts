@@ -59,6 +59,41 @@ describe('GET /v1/events', () => {
     expect((await read({ queue: 'story', after: seen.at(-1)?.id ?? '' })).body.events).toEqual([]);
   });
 
+  test('filters by labels, all that are named, and events of claims carry them', async () => {
+    const queue = 'labelled';
+    const labels = { tenant: 'acme', branch: 'a=b' };
+    const held = await post(`/v1/queues/${queue}/acquire`, { holder: 'h', claim_id: 'one', labels });
+    await post(`/v1/queues/${queue}/acquire`, { holder: 'h', claim_id: 'two', labels: { tenant: 'acme' } });
+    await post(`/v1/queues/${queue}/acquire`, { holder: 'h', claim_id: 'three' });
+    await post(`/v1/queues/${queue}/enqueue`, { claim_id: 'four', labels });
+    await post(`/v1/queues/${queue}/claims/one/release`, { fencing_token: held['fencing_token'] });
+    await post(`/v1/queues/${queue}/claims/two/cancel`, {});
+    await follow(queue, 8);
+    const of = async (query: string) => {
+      const response = await fetch(`${app.url}/v1/events?queue=${queue}&${query}`);
+      return ((await response.json()) as EventPage).events.map(({ type, claim_id }) => `${type} ${claim_id}`);
+    };
+    const acme = await of('label=tenant%3Dacme');
+    expect(acme.filter((event) => event.endsWith('one'))).toEqual(['lease.granted one', 'lease.released one']);
+    expect(acme.filter((event) => event.endsWith('two')).slice(0, 2)).toEqual([
+      'claim.queued two',
+      'lease.granted two',
+    ]);
+    expect(acme).toContain('claim.queued four');
+    expect(acme.filter((event) => event.endsWith('three'))).toEqual([]);
+    const both = await of('label=tenant%3Dacme&label=branch%3Da%3Db');
+    expect(both).toEqual(['lease.granted one', 'claim.queued four', 'lease.released one']);
+    expect(await of('label=tenant%3Dother')).toEqual([]);
+    const [first] = (await read({ queue })).body.events;
+    expect(first).toMatchObject({ type: 'lease.granted', claim_id: 'one', labels });
+  });
+
+  test.each(['label=tenant', 'label=%3Dx', `label=${'x'.repeat(64)}%3Dy`])('%s is refused', async (query) => {
+    const response = await fetch(`${app.url}/v1/events?${query}`);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ code: 'invalid_request' });
+  });
+
   test('tells the story of runs, what they stop, and what operators do', async () => {
     const { client } = app;
     const queue = 'runs';

@@ -57,6 +57,19 @@ test('one round cleans up 350 leases that ran out in one queue', async () => {
   expect(await round('leases')).toEqual({ ended: 350 });
 });
 
+test('a line that the leader had to serve is told as recovered, with how many were granted', async () => {
+  const { database, round } = await setup();
+  await makeQueues(database, ['gone', 'well'], { concurrency_limit: 2 });
+  for (const claim of ['a', 'b', 'c', 'd', 'e']) await onQueue(database, 'gone').acquire(claim, { ttl_ms: 1000 });
+  await onQueue(database, 'well').acquire('a', { ttl_ms: 100_000 });
+  await moveClock(database, 2000);
+  await round('lines');
+  const { rows } = await database.query(
+    `select queue, data from signalbox.events where type = 'queue.recovered' order by queue`,
+  );
+  expect(rows).toEqual([{ queue: 'gone', data: { granted: 2 } }]);
+});
+
 test('leases that still run are left alone', async () => {
   const { database, moved, round } = await setup();
   await makeQueues(database, ['q']);

@@ -21,9 +21,10 @@ begin
     from carried c;
   update signalbox.lines n set dead = n.dead + 1, blockers = n.blockers + p_blocks::integer
     where n.queue = p_run.queue returning n.blockers into v_blockers;
-  perform signalbox.record_event('claim.dead', p_run.queue, p_run.claim_id, jsonb_strip_nulls(jsonb_build_object(
+  perform signalbox.record_event('claim.dead', p_run.queue, p_run.claim_id, signalbox.labelled(jsonb_strip_nulls(jsonb_build_object(
     'reason', p_reason, 'outcome', p_outcome, 'error', p_error, 'holder', nullif(p_holder, ''),
-    'attempts', p_run.attempts, 'actor', p_actor, 'detail', p_detail)));
+    'attempts', p_run.attempts, 'actor', p_actor, 'detail', p_detail)),
+    p_run.labels));
   if p_blocks and v_blockers = 1 then
     perform signalbox.record_event('queue.blocked', p_run.queue, p_run.claim_id,
       jsonb_build_object('reason', p_reason));

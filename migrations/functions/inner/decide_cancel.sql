@@ -20,7 +20,8 @@ begin
       where l.queue = v_lease.queue and l.slot = v_lease.slot and l.fencing_token = v_lease.fencing_token
       returning * into v_lease;
     perform signalbox.record_event('lease.release_requested', p_line.queue, p_claim_id,
-      jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_lease.fencing_token));
+      signalbox.labelled(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
+        v_lease.fencing_token), v_lease.labels));
     return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
   end if;
   v_claim := signalbox.find_queued(p_line.queue, p_claim_id);

@@ -43,10 +43,10 @@ begin
       when p_state <> 'dead' then 'lease.' || p_state
       when p_outcome is null then 'lease.expired' else 'lease.released' end,
     v_lease.queue, v_lease.claim_id,
-    jsonb_strip_nulls(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
+    signalbox.labelled(jsonb_strip_nulls(jsonb_build_object('holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token',
       v_lease.fencing_token, 'reason',
       case when p_state = 'waiting' and p_outcome = 'retry' then 'retry' else p_reason end, 'outcome', p_outcome,
-      'actor', p_actor, 'detail', p_detail, 'error', p_error, 'due_at', signalbox.rfc3339(p_due_at))));
+      'actor', p_actor, 'detail', p_detail, 'error', p_error, 'due_at', signalbox.rfc3339(p_due_at))), v_lease.labels));
   if v_lease.kind = 'run' then
     perform signalbox.end_run(p_line, v_lease, p_state, p_reason, p_outcome, p_error);
   end if;

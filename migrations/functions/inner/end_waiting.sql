@@ -47,8 +47,9 @@ begin
     end if;
     perform signalbox.bury(p_claim, p_reason, v_outcome, v_error, coalesce(v_holder, ''), v_stops, p_actor, p_detail);
   else
-    perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, jsonb_strip_nulls(
-      jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail', p_detail)));
+    perform signalbox.record_event('claim.' || p_state, p_claim.queue, p_claim.claim_id, signalbox.labelled(
+      jsonb_strip_nulls(jsonb_build_object('holder', p_claim.holder, 'reason', p_reason, 'actor', p_actor, 'detail',
+        p_detail)), p_claim.labels));
     if p_claim.kind = 'run' then
       delete from signalbox.runs r where r.queue = p_claim.queue and r.claim_id = p_claim.claim_id;
     end if;

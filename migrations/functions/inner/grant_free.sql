@@ -51,12 +51,12 @@ begin
         kind = 'claim', attempt = 1, place = 0, rank = 0, weight = r.weight, joint = null, wait_until = null
       from room r
       where l.ctid = r.place and l.state = 'free'
-      returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms,
+      returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms, l.labels,
         least(r.lease_ms, r.max_hold_ms) as remaining_ms),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
-      select v_now, 'lease.granted', g.queue, g.claim_id, jsonb_build_object('holder', g.holder, 'slot', g.slot,
-        'fencing_token', g.fencing_token, 'offered', false)
+      select v_now, 'lease.granted', g.queue, g.claim_id, signalbox.labelled(jsonb_build_object('holder', g.holder,
+        'slot', g.slot, 'fencing_token', g.fencing_token, 'offered', false), g.labels)
       from granted g)
   select array_agg((g.item, 'granted', g.queue, g.claim_id,
       signalbox.grant_body(g.slot, g.fencing_token, g.ttl_ms, g.remaining_ms, v_granted_at))::signalbox_v1.decision)

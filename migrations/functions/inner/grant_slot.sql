@@ -52,7 +52,8 @@ begin
       set held = n.held + v_weight, newest_token = v_token, top_slot = greatest(n.top_slot, v_lease.slot)
       where n.queue = p_line.queue;
   end if;
-  perform signalbox.record_event('lease.granted', p_line.queue, v_lease.claim_id, jsonb_build_object(
-    'holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_token, 'offered', v_lease.offered));
+  perform signalbox.record_event('lease.granted', p_line.queue, v_lease.claim_id, signalbox.labelled(jsonb_build_object(
+    'holder', v_lease.holder, 'slot', v_lease.slot, 'fencing_token', v_token, 'offered', v_lease.offered),
+    v_lease.labels));
   return v_lease;
 end $$;

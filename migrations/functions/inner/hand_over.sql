@@ -50,8 +50,8 @@ begin
       returning l.*),
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
-      select v_now, 'lease.granted', p_queue, g.claim_id, jsonb_build_object('holder', g.holder, 'slot', g.slot,
-        'fencing_token', g.fencing_token, 'offered', g.offered)
+      select v_now, 'lease.granted', p_queue, g.claim_id, signalbox.labelled(jsonb_build_object('holder', g.holder,
+        'slot', g.slot, 'fencing_token', g.fencing_token, 'offered', g.offered), g.labels)
       from granted g)
   select g.* into v_lease from head x left join granted g on true;
   if found and v_lease.queue is null then

@@ -25,6 +25,6 @@ begin
       on conflict (queue, claim_id) do update set heard_at = excluded.heard_at, listens_until = excluded.listens_until)
   insert into signalbox.events (at, type, queue, claim_id, data)
     values (v_claim.enqueued_at, 'claim.queued', p_line.queue, v_claim.claim_id,
-      jsonb_build_object('holder', v_claim.holder, 'priority', v_claim.priority));
+      signalbox.labelled(jsonb_build_object('holder', v_claim.holder, 'priority', v_claim.priority), v_claim.labels));
   return v_claim;
 end $$;

@@ -82,8 +82,8 @@ begin
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
       select v_now, case when p.due_at is null then 'claim.queued' else 'claim.delayed' end, p.queue, p.claim_id,
-        jsonb_strip_nulls(jsonb_build_object('kind', 'run', 'priority', coalesce(p.priority, 0),
-          'due_at', signalbox.rfc3339(p.due_at)))
+        signalbox.labelled(jsonb_strip_nulls(jsonb_build_object('kind', 'run', 'priority', coalesce(p.priority, 0),
+          'due_at', signalbox.rfc3339(p.due_at))), coalesce(p.labels, '{}'))
       from placed p)
   select d.item, d.code, d.queue, d.claim_id,
     case d.code when 'queued' then jsonb_build_object(

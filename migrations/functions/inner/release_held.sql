@@ -43,11 +43,11 @@ begin
   told as (
     insert into signalbox.events (at, type, queue, claim_id, data)
       select v_now, 'lease.released', e.queue, e.claim_id,
-        case when e.outcome is null and e.error is null
+        signalbox.labelled(case when e.outcome is null and e.error is null
           then jsonb_build_object('holder', e.holder, 'slot', e.slot, 'fencing_token', e.fencing_token,
             'reason', 'released')
           else jsonb_strip_nulls(jsonb_build_object('holder', e.holder, 'slot', e.slot, 'fencing_token',
-            e.fencing_token, 'reason', 'released', 'outcome', e.outcome, 'error', e.error)) end
+            e.fencing_token, 'reason', 'released', 'outcome', e.outcome, 'error', e.error)) end, e.labels)
       from ended e)
   select array_agg((e.item, 'released', e.queue, e.claim_id, '{"state": "released"}')::signalbox_v1.decision),
       array_agg(e.queue) filter (where e.kind = 'run'), array_agg(e.claim_id) filter (where e.kind = 'run'),

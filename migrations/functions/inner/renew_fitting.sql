@@ -8,14 +8,15 @@ declare
   v_places tid[];
   v_items integer[];
   v_ttls integer[];
+  v_untils timestamptz[]; -- when each would have run out
   v_now timestamptz;
   v_decisions signalbox_v1.decision[];
 begin
   -- Lock in this statement, update in the next: so the new expiry counts from after any wait, and the rows are where they
   -- were locked. Each item looks up its own rows (lateral, limit), which are locked in the order of the outer ones, and
   -- the update goes by ctid: joined, a plan cached on small tables would read all leases when there are many.
-  select array_agg(l.place), array_agg(s.item), array_agg(s.ttl_ms)
-    into v_places, v_items, v_ttls
+  select array_agg(l.place), array_agg(s.item), array_agg(s.ttl_ms), array_agg(l.expires_at)
+    into v_places, v_items, v_ttls, v_untils
     from (
       select distinct on (x.queue collate "C", o.slot)
         (x.ordinality - 1)::integer as item, x.queue, x.claim_id, x.fencing_token, x.holder,
@@ -35,7 +36,7 @@ begin
       where x.ttl_ms is null or x.shorten or x.ttl_ms <= q.max_ttl_ms
       order by x.queue collate "C", o.slot, x.ordinality) s
     cross join lateral (
-      select l.ctid as place from signalbox.leases l
+      select l.ctid as place, l.expires_at from signalbox.leases l
       where l.queue = s.queue and l.slot = s.slot and l.state = 'held' and l.claim_id = s.claim_id
         and l.fencing_token = s.fencing_token and l.holder = coalesce(s.holder, l.holder)
       for no key update) l;
@@ -55,5 +56,12 @@ begin
   select array_agg((r.item, 'renewed', r.queue, r.claim_id,
       signalbox.renewed_body(r.fencing_token, r.slot, r.release_requested, v_now, r.expires_at))::signalbox_v1.decision)
     into v_decisions from renewed r;
+  if v_now >= any(v_untils) then
+    insert into signalbox.events (at, type, queue, claim_id, data)
+      select v_now, 'lease.renewed_late', d.queue, d.claim_id, jsonb_build_object('late_by_ms',
+        signalbox.ms_until(v_now, f.expired_at), 'fencing_token', d.body -> 'fencing_token', 'slot', d.body -> 'slot')
+      from unnest(v_items, v_untils) f(item, expired_at) join unnest(v_decisions) d on d.item = f.item
+      where f.expired_at <= v_now;
+  end if;
   return coalesce(v_decisions, '{}');
 end $$;

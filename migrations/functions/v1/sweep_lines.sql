@@ -16,6 +16,7 @@ declare
   v_looked integer := 0;
   v_decision signalbox_v1.decision;
   v_moved integer := 0;
+  v_granted text[] := '{}';
 begin
   perform signalbox.require_term(p_leader, p_epoch);
   -- A loose index scan: one probe per queue with a line, however long the lines are.
@@ -30,8 +31,15 @@ begin
   end loop;
   for v_decision in select * from signalbox_v1.advance(v_candidates, p_max) loop
     v_moved := v_moved + (v_decision.code <> 'ready')::integer;
+    if v_decision.code = 'held' then
+      v_granted := v_granted || v_decision.queue;
+    end if;
     return next v_decision;
   end loop;
+  -- Whoever frees a place serves the line itself: what is granted here, somebody was gone for.
+  insert into signalbox.events (at, type, queue, data)
+    select signalbox.clock(), 'queue.recovered', g.queue, jsonb_build_object('granted', count(*))
+    from unnest(v_granted) g(queue) group by g.queue;
   if v_moved >= p_max then
     return next (null, 'next', p_after, null, null)::signalbox_v1.decision;
   elsif v_queue is not null then

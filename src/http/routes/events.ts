@@ -4,7 +4,7 @@ import { type Gatekeeper, QueuePrefix } from '../../protocol/access.ts';
 import { WaitMs } from '../../protocol/claims.ts';
 import type { Coordinator } from '../../protocol/coordinator.ts';
 import { EventPage, newestEventId } from '../../protocol/events.ts';
-import { QueueName } from '../../protocol/ids.ts';
+import { QueueName, plainText } from '../../protocol/ids.ts';
 import { SignalboxError } from '../../protocol/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { authorise, visiblePrefix } from '../authorization.ts';
@@ -13,15 +13,30 @@ import { eventStream, eventStreamMediaType } from '../event-stream.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { inDigits } from '../parameters.ts';
 
+/** A label as one text: its name, =, its value. Names that hold a = cannot be asked for. */
+const LabelFilter = plainText(264).regex(/^[^=]{1,63}=.{0,200}$/u, 'must be name=value');
+
 const EventsQuery = z.strictObject({
   after: z.string().min(1).max(100).optional().meta({
     description: 'Id of the last event seen, or newest = behind all that is there; absent = from the oldest kept.',
   }),
   queue: QueueName.optional().meta({ description: 'Only events of this queue.' }),
   prefix: QueuePrefix.default('').meta({ description: 'Only events of queues whose name begins so.' }),
+  label: z
+    .preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(LabelFilter).min(1).max(8))
+    .optional()
+    .meta({ description: 'name=value: only events of claims with this label; may be given several times, all count.' }),
   limit: inDigits(z.int().min(1).max(1000)).default(100).meta({ description: 'Events on a page.' }),
   wait_ms: inDigits(WaitMs).default(0),
 });
+
+function labelsOf(filters: readonly string[] | undefined): Readonly<Record<string, string>> | undefined {
+  return filters && Object.fromEntries(filters.map((filter) => splitAt(filter, filter.indexOf('='))));
+}
+
+function splitAt(text: string, at: number): [string, string] {
+  return [text.slice(0, at), text.slice(at + 1)];
+}
 
 export interface EventRouteOptions {
   readonly coordinator: Coordinator;
@@ -49,6 +64,7 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
     },
     async (request, reply) => {
       const { queue, limit, wait_ms: waitMs } = request.query;
+      const labels = labelsOf(request.query.label);
       const wantsStream = acceptsEventStream(request.headers.accept);
       const after = (wantsStream ? lastEventId(request.headers['last-event-id']) : undefined) ?? request.query.after;
       const prefix = visiblePrefix(request.caller, request.query.prefix);
@@ -56,13 +72,13 @@ export function eventRoutes(app: HttpApp, { coordinator, longPolls, clock, gatek
         // The caller sees none of these queues: where to read on makes no difference.
         if (prefix === undefined) return { events: [], next_after: after ?? newestEventId };
         const context = openCall(request, reply, { waitMs, longPolls });
-        return coordinator.readEvents({ after, queue, prefix, limit, waitMs }, context);
+        return coordinator.readEvents({ after, queue, prefix, labels, limit, waitMs }, context);
       }
       if (prefix === undefined)
         throw new SignalboxError('forbidden', { detail: 'This token sees none of these queues.' });
       // A stream is a wait without an end.
       const context = openCall(request, reply, { waitMs: Infinity, longPolls });
-      const page = { after, queue, prefix, limit };
+      const page = { after, queue, prefix, labels, limit };
       const first = await coordinator.readEvents({ ...page, waitMs: 0 }, context);
       const stream = eventStream(
         {

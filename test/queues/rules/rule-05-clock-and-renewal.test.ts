@@ -86,6 +86,23 @@ test.each(['renew', 'decide'])('%s waits for a lock 250 ms and no longer', async
   expect(settings).toEqual([{ setting: 'lock_timeout=250ms' }, { setting: 'lock_timeout=250ms' }]);
 });
 
+test('a renewal past the expiry that nobody used succeeds, and is told as late', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  const q = onQueue(db, 'q');
+  const [token = 0] = await q.hold('a');
+  await moveClock(db, 5000);
+  expect((await q.renew('a', token)).code).toBe('renewed');
+  const late = `select claim_id, data ->> 'late_by_ms' as late_by_ms from signalbox.events where type = 'lease.renewed_late'`;
+  expect(await rowsOf(db, late)).toEqual([]);
+  await moveClock(db, 20_000);
+  expect((await q.renew('a', token)).code).toBe('renewed');
+  const [told, ...others] = await rowsOf<{ claim_id: string; late_by_ms: string }>(db, late);
+  expect(others).toEqual([]);
+  expect(told?.claim_id).toBe('a');
+  expect(Number(told?.late_by_ms)).toBeGreaterThan(4000);
+});
+
 test('no renewal goes past max_hold_ms, and afterwards the reason says so, whoever ends the lease', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { max_hold_ms: 60_000 });
