@@ -60,7 +60,8 @@ describe('the client', () => {
     await using silent = await ScriptedService.start(() => 'silence');
     await using page = await ScriptedService.start(() => ({ status: 502, body: '<html>Bad gateway</html>' }));
     for (const [url, timeoutMs, message] of [
-      [silent.url, 50, 'did not answer within 50 ms'],
+      // Long enough for a busy machine to bring each attempt to the service, where they are counted.
+      [silent.url, 500, 'did not answer within 500 ms'],
       ['http://127.0.0.1:9', 5000, 'cannot be reached'],
       [page.url, 5000, 'not Signalbox'],
     ] as const) {

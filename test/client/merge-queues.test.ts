@@ -42,8 +42,8 @@ describe('merge queues by the client', () => {
     await client.configureMergeQueue(key, {});
     await client.clearMergeQueue(key);
     await client.deleteMergeQueue(key, { force: true, ifVersion: 1 });
-    for (const call of [client.getMergeQueue(key), client.deleteMergeQueue(key)])
-      await expect(call).rejects.toMatchObject({ code: 'merge_queue_not_found' });
+    for (const call of [() => client.getMergeQueue(key), () => client.deleteMergeQueue(key)])
+      await expect(call()).rejects.toMatchObject({ code: 'merge_queue_not_found' });
   });
 
   it('clear of one that is not there is merge_queue_not_found where none is made on first use', async () => {

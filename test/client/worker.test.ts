@@ -64,6 +64,9 @@ describe('a worker', () => {
   });
 });
 
+/** A busy machine may need longer than these workers' 0.1 s for a call and its repeat. */
+const patient = { settleMs: 10_000 };
+
 describe('stopping a worker', () => {
   it('lets handlers finish within the grace, renewed meanwhile, and takes nothing more', async () => {
     await using at = await aWorker(['a', 'b', 'c'], { concurrency: 2 });
@@ -139,7 +142,7 @@ describe('stopping a worker', () => {
       at.runs.give('a');
       return problem(503, 'not_ready');
     };
-    await at.worker.stop();
+    await at.worker.stop(patient);
     expect(at.runs.calls.take.map(({ body }) => body?.['wait_ms'])).toEqual([20_000, 0, 0]);
     expect(new Set(at.runs.calls.take.map(({ body }) => body?.['request_id'])).size).toBe(1);
     expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
@@ -153,7 +156,7 @@ describe('stopping a worker', () => {
     at.runs.give('a', 'b', 'c');
     await until(() => at.runs.held.size === 3, { what: 'three runs granted' });
     at.runs.fault = () => undefined;
-    await at.worker.stop();
+    await at.worker.stop(patient);
     expect(at.runs.released).toMatchObject(
       ['a', 'b', 'c'].map((id) => ({ claim_id: id, retry_after_ms: 0, uncounted: true })),
     );
@@ -167,7 +170,7 @@ describe('stopping a worker', () => {
       if (call === 'take') at.runs.give('a', 'b', 'c');
       return undefined;
     };
-    await at.worker.stop();
+    await at.worker.stop(patient);
     expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
     expect(at.runs.waiting).toHaveLength(2);
   });
@@ -176,7 +179,7 @@ describe('stopping a worker', () => {
     for (const graceMs of [0, 10_000]) {
       await using at = await aWorker([], { waitMs: 20_000 });
       await until(() => at.runs.calls.take.length === 1, { what: 'a take under way' });
-      const stopped = at.worker.stop({ graceMs });
+      const stopped = at.worker.stop({ ...patient, graceMs });
       at.runs.put({ claim_id: 'a', attempt: 1, max_attempts: 1 });
       await stopped;
       expect(at.events).toEqual(['taken a', 'retried a', 'stopped']);
@@ -202,7 +205,8 @@ describe('stopping a worker', () => {
     at.runs.fault = () => 'hang up';
     const startedAtMs = performance.now();
     await at.worker.stop({ graceMs: 0, settleMs: 300 });
-    expect(performance.now() - startedAtMs).toBeLessThan(1100);
+    // Twice 0.3 s, not the 5 s that its take would wait.
+    expect(performance.now() - startedAtMs).toBeLessThan(2500);
     expect(at.events.slice(-2)).toEqual(['lost a not_reported', 'stopped']);
   });
 

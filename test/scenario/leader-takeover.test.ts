@@ -1,12 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { startReplica } from '../support/replica.ts';
+import { StallMeter } from '../support/stalls.ts';
 import { until } from '../support/until.ts';
 
 interface Leader extends Record<string, unknown> {
   leader: string;
   epoch: number;
 }
+
+/** The timer, the look, the campaign, the start of the term and its first chore: each may wait for a busy machine. */
+const stepsOfTakeover = 5;
 
 /** Who leads now, once a chore of that term has been done: leading is acting. */
 function actingLeader(database: TestDatabase, afterEpoch = 0): Promise<Leader & { acted_at: number }> {
@@ -59,11 +63,12 @@ describe('after the leader is gone', () => {
     async ({ leaseSeconds, leaseMs }) => {
       await using database = await freshDatabase();
       await using pair = await twoReplicas(database, leaseSeconds);
+      await using stalls = new StallMeter(() => databaseMs(database));
       const killedAt = await databaseMs(database);
       await pair.leader.kill9();
       const next = await actingLeader(database, pair.first.epoch);
 
-      expect(next.acted_at - killedAt).toBeLessThanOrEqual(leaseMs + 1000);
+      expect(next.acted_at - killedAt).toBeLessThanOrEqual(leaseMs + 1000 + stepsOfTakeover * stalls.worstMs);
       expect(next.leader).toBe(await pair.follower.id());
       expect(next.epoch).toBe(pair.first.epoch + 1);
       const { body } = await pair.follower.client.orchestrator();
@@ -90,6 +95,7 @@ describe('after the leader is gone', () => {
     stuck.catch(() => undefined);
     await until(async () => (await pair.leader.client.alive()).status === 200, { what: 'it answers' });
 
+    await using stalls = new StallMeter(() => databaseMs(database));
     const toldAt = await databaseMs(database);
     const ended = pair.leader.terminate();
     const next = await actingLeader(database, pair.first.epoch);
@@ -99,7 +105,7 @@ describe('after the leader is gone', () => {
       'select extract(epoch from started_at)::float8 * 1000 as started from signalbox.terms where epoch = $1',
       [next.epoch],
     );
-    expect((rows[0]?.started ?? Infinity) - toldAt).toBeLessThanOrEqual(1000);
+    expect((rows[0]?.started ?? Infinity) - toldAt).toBeLessThanOrEqual(1000 + stepsOfTakeover * stalls.worstMs);
     expect(await ended).toBe(0);
     const { body: view } = await pair.follower.client.orchestrator();
     expect(view.terms[1]).toMatchObject({ epoch: pair.first.epoch, end_reason: 'resigned' });
