@@ -1,5 +1,5 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { findPgBouncer } from './test/support/pgbouncer.ts';
@@ -9,67 +9,98 @@ process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.c
 
 const everywhere = (directories: string[]) => directories.map((directory) => `test/${directory}/**/*.test.ts`);
 
-/** Tests that need a database, but not a particular server. */
-const databaseTests = [
-  'store',
-  'queues',
-  'merge-queue',
-  'leadership',
-  'maintenance',
-  'notifier',
-  'webhooks',
-  'http',
-  'scenario',
-  'support',
+/**
+ * Which file runs where. CI has two cores and 20 minutes, so the first question to each file is what another server would add.
+ *
+ * - `postgres-18` runs all that there is (but what is about the pooler). Who tries a single file tries it here.
+ * - `postgres-15` runs again what the oldest server could answer otherwise: all that is about rows, locks, plans and notifications
+ *   (queues, store, leadership, maintenance, notifier, merge queue), the routes whose statements are theirs alone, and of the
+ *   scenarios those that are about who gets what.
+ * - `pgbouncer` (PostgreSQL 18 behind it) runs again what uses the pooler's url, and every route once: a statement that needs a
+ *   session would fail there.
+ *
+ * So each statement meets both servers and the pooler, over HTTP too; what is about our side of the wire (input, limits, waiting,
+ * processes) runs once.
+ */
+const onTheOldestServer = [
+  ...everywhere([
+    'store',
+    'queues',
+    'merge-queue',
+    'leadership',
+    'maintenance',
+    'notifier',
+    'webhooks',
+    'http',
+    'support',
+  ]),
+  // Whole replicas at work, for who gets what. The other scenarios are about our processes, clients and balancers: when they
+  // notice, wake, stop and take over. The rules, terms and notifications they rest on run on both servers.
+  'test/scenario/{over-admission,many-queues,replica-killed,take-repeats,merge-queue-rows}.test.ts',
 ];
 
 /** Only through a pooler do these say something new. */
 const aboutPooler = 'test/scenario/pooled.test.ts';
 
+/** Below http: input, limits of connections, words of answers. Most of these ask a server without a database. */
+const aboutTheWire = [
+  'test/http/server-*.test.ts',
+  'test/http/{member-text,merge-queue-bad-input,merge-queue-errors,merge-queue-wire,tokens-secrets}.test.ts',
+  // Waits for deadlines that the rules of queues are tested for on every server.
+  'test/http/contract-silence.test.ts',
+  // The stream asks what contract-events asks.
+  'test/http/event-stream.test.ts',
+];
+
 /**
  * Tests whose statements must work through a transaction pooler. Of those below queues most ask on connections of their own, which
  * are direct in every project: here they would do the same on the same server again. What uses the pooler's url is what counts.
  */
-const pooledTests = [
+const throughThePooler = [
   ...everywhere(['http', 'support']),
   ...globSync('test/queues/**/*.test.ts', { cwd: import.meta.dirname }).filter((file) =>
     /\.url\b|decision-desk/.test(readFileSync(join(import.meta.dirname, file), 'utf8')),
   ),
   // All that merge queues ask of the database is in these.
   'test/merge-queue/{rows-of-the-original,guarded-writes}.test.ts',
-  'test/webhooks/{delivery,post-office}.test.ts',
+  'test/webhooks/delivery.test.ts',
   aboutPooler,
 ];
 
-/** Where another server beside the one of postgres-18 would change nothing. */
-const sameOnAnyServer = [
+const notThroughThePooler = [
+  ...aboutTheWire,
+  // Waiting and comparing: the calls are those of contract-{acquire,runs,batch}.
+  'test/http/contract-{long-polls,retries,batch-twins,service}.test.ts',
+  'test/http/merge-queue-metrics.test.ts',
+  // No database, or one whose url they do not use.
+  'test/queues/{answers,batcher,decision-turns,queue-turns}.test.ts',
+];
+
+/** Where the oldest server would change nothing. */
+const notOnTheOldestServer = [
+  ...aboutTheWire,
+  // How tokens reach a replica; that they are read and written is in the other tests of tokens.
+  'test/http/tokens-changes.test.ts',
+  // The posting; what is posted when, the post office knows.
+  'test/webhooks/delivery.test.ts',
+  // Without a database.
+  'test/queues/{answers,batcher,decision-turns,queue-turns}.test.ts',
+  'test/notifier/{messages,taker-room,waiting-room}.test.ts',
+  'test/leadership/{term-runner,term-timing,trust-window}.test.ts',
   // Whole processes on a server of their own.
   'test/store/embedded/**',
-  'test/scenario/{database-outage,start-up,demo}.test.ts',
-  // Minutes of load about wrappers, balancer and input checks: no statement of theirs is theirs alone.
-  'test/scenario/{wrappers-under-fault,balanced-topology,bad-input-changes-nothing}.test.ts',
-  // When our processes notice, wake, stop and take over. The rules, terms and notifications they rest on run on both servers.
-  'test/scenario/{leader-takeover,hang-up,wake-up,taker-wake-up,graceful-stop}.test.ts',
-  // The field's list told in our words: what it shows rests on the rules, which run on both servers.
-  'test/scenario/concurrency-queue-*.test.ts',
-  // A state machine without a database; a minute of schedules and half a minute of load, whose statements others make there too;
-  // when calls wake.
+  // A state machine without a database; when calls wake.
   'test/merge-queue/{machine/**,long-polls.test.ts}',
-  'test/scenario/merge-queue-{random,load,replicas}.test.ts',
   // How our side of a connection ends when the other side is silent.
   'test/store/connections.test.ts',
 ];
 
-/**
- * For two cores. A test waits for a timer, a process or the server for about half of its time, so three at once fill them. Where
- * many start processes of their own with leases of a second or two, three at once might stall one for longer than that.
- */
-const workers = { withProcesses: 2, without: 3 };
+/** For two cores. A test waits for a timer, a process or the server for more than half of its time, so three at once fill them. */
+const maxWorkers = 3;
 
 /** The same tests on another server; `tool` is what the machine must have for it. */
 function project(
   name: string,
-  maxWorkers: number,
   include: string[],
   exclude: string[],
   tool?: { isThere: boolean; name: string },
@@ -81,39 +112,59 @@ function project(
     return [];
   }
   const globalSetup = `test/support/setup/${name}.ts`;
-  return [{ test: { name, include, exclude, globalSetup, maxWorkers, sequence: { groupOrder: maxWorkers } } }];
+  return [{ test: { name, include, exclude, globalSetup, provide: { isRepeat: name !== 'postgres-18' } } }];
 }
 
-/** Scenarios before the rest of their project: they are the longest, and one that starts last would run alone. */
-class ScenariosFirst extends BaseSequencer {
+/** Of the scenarios that take much longer than the others. */
+const scenarioSeconds: Readonly<Record<string, number>> = {
+  'wrappers-under-fault': 95,
+  'over-admission': 75,
+  'balanced-topology': 35,
+  'merge-queue-random': 30,
+  'merge-queue-load': 30,
+  'streams-under-fault': 30,
+  demo: 25,
+};
+
+/**
+ * Scenarios are the longest, start many processes and measure windows of a second: several at once would stall each other, and one
+ * that starts last would run alone. So they are spread among the others by their length, all but the last part of the run.
+ */
+class SpreadScenarios extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const projects = [...new Set(sorted.map(({ project }) => project.name))];
-    const rank = ({ project, moduleId }: TestSpecification) =>
-      2 * projects.indexOf(project.name) + (moduleId.includes('/test/scenario/') ? 0 : 1);
-    return sorted.toSorted((a, b) => rank(a) - rank(b));
+    const secondsOf = ({ moduleId }: TestSpecification) => scenarioSeconds[basename(moduleId, '.test.ts')] ?? 12;
+    const scenarios = sorted
+      .filter(({ moduleId }) => moduleId.includes('/test/scenario/'))
+      .toSorted((a, b) => secondsOf(b) - secondsOf(a));
+    const others = sorted.filter((file) => !scenarios.includes(file));
+    const total = scenarios.reduce((sum, file) => sum + secondsOf(file), 0);
+    const places = new Map<TestSpecification, number>();
+    others.forEach((file, index) => places.set(file, index));
+    let before = 0;
+    for (const file of scenarios) {
+      places.set(file, Math.floor((0.9 * others.length * before) / total) - 0.5);
+      before += secondsOf(file);
+    }
+    return sorted.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
   }
 }
 
 export default defineConfig({
   test: {
     pool: 'forks',
-    sequence: { sequencer: ScenariosFirst },
+    sequence: { sequencer: SpreadScenarios },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ['default'],
+    maxWorkers,
     projects: [
-      ...project(
-        'postgres-18',
-        workers.withProcesses,
-        ['test/**/*.test.ts'],
-        ['test/demo/**', 'test/bench/**', aboutPooler],
-      ),
-      ...project('postgres-15', workers.without, everywhere(databaseTests), [...sameOnAnyServer, aboutPooler], {
+      ...project('postgres-18', ['test/**/*.test.ts'], ['test/demo/**', 'test/bench/**', aboutPooler]),
+      ...project('postgres-15', onTheOldestServer, notOnTheOldestServer, {
         isThere: existsSync('/usr/lib/postgresql/15/bin/postgres'),
         name: 'postgresql-15 (Debian)',
       }),
-      ...project('pgbouncer', workers.without, pooledTests, [], {
+      ...project('pgbouncer', throughThePooler, notThroughThePooler, {
         isThere: findPgBouncer() !== undefined,
         name: 'pgbouncer',
       }),
