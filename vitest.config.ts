@@ -72,8 +72,8 @@ const notThroughThePooler = [
   // Waiting and comparing: the calls are those of contract-{acquire,runs,batch}.
   'test/http/contract-{long-polls,retries,batch-twins,service}.test.ts',
   'test/http/merge-queue-metrics.test.ts',
-  // No database, or one whose url they do not use.
-  'test/queues/{answers,batcher,decision-turns,queue-turns}.test.ts',
+  // Without a database.
+  'test/queues/decision-turns.test.ts',
 ];
 
 /** Where the oldest server would change nothing. */
