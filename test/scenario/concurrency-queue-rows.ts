@@ -76,7 +76,7 @@ export const rows: Readonly<Record<string, Row>> = {
   P60: inBoth('deleted: a waiting one, a going one, the queue'),
   P62: inQueue('looking at a queue: absent, empty, busy, and with its lock held'),
   P61: not('a limit and cancel-in-progress together are refused', 'here they go together'),
-  P63: inGate('order of runs of one event: theirs by name; here by creation, then by name'),
+  P63: inBoth('order of the runs of one event: the one that was given; at the gate by creation, then by name'),
 
   P70: inBoth('limit 1, ten runs: all succeed, at most one by the recorded times'),
   P71: inQueue('global and local limits: local wins'),
