@@ -101,7 +101,8 @@ function settingOptions(command: Command): Command {
     );
 }
 
-function flag(text: string): boolean {
+/** For commander: `true` or `false`. */
+export function flag(text: string): boolean {
   if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('It must be true or false.');
   return text === 'true';
 }

@@ -23,6 +23,7 @@ const notPossible: readonly ErrorCode[] = [
   'not_blocking',
   'merge_queue_not_found',
   'merge_queue_in_use',
+  'webhook_not_found',
   'version_mismatch',
 ];
 

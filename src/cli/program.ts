@@ -9,6 +9,7 @@ import { addMergeQueueCommands } from './merge-queue.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
 import { describeTekton, tektonCommand, type TektonFlags } from './tekton.ts';
+import { addWebhookCommands } from './webhook.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -65,6 +66,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   addDeadLetterCommands(program, environment, done);
   addBlockedCommands(program, environment, done);
   addMergeQueueCommands(program, environment, done);
+  addWebhookCommands(program, environment, done);
   try {
     await program.parseAsync(argv);
     return result;
@@ -91,6 +93,6 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
 function isClientCommand(name: string | undefined): boolean {
   return (
     name !== undefined &&
-    ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'tekton', 'apply'].includes(name)
+    ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'webhook', 'tekton', 'apply'].includes(name)
   );
 }

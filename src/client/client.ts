@@ -19,9 +19,10 @@ import type {
 } from '../protocol/patterns.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
+import type { ConfiguredWebhook, Webhook, WebhookDocument, WebhookTest } from '../protocol/webhooks.ts';
 import { type BatchResults, sendBatch } from './batch.ts';
 import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
-import { claimPath, holderPath, mergeQueuePath, queuePath, queuePatternPath, withQuery } from './paths.ts';
+import { claimPath, holderPath, mergeQueuePath, queuePath, queuePatternPath, webhookPath, withQuery } from './paths.ts';
 import type {
   AcquireRequest,
   BatchOperation,
@@ -370,6 +371,52 @@ export class SignalboxClient {
     await this.#calls.send(call, options);
   }
 
+  /** All webhooks by name. */
+  async listWebhooks(options?: CallOptions): Promise<readonly Webhook[]> {
+    const answer = await this.#calls.send({ method: 'GET', path: 'v1/webhooks' }, options);
+    return (answer as { readonly webhooks: readonly Webhook[] }).webhooks;
+  }
+
+  async getWebhook(name: string, options?: CallOptions): Promise<Webhook> {
+    return (await this.#calls.send({ method: 'GET', path: webhookPath(name) }, options)) as Webhook;
+  }
+
+  /**
+   * Makes a webhook or replaces its settings: what `body` leaves out has its default, only the secret stays. Sent once only
+   * with `ifVersion`, since a repeat would meet its own change, and without `secret`: a repeat would not be shown the one
+   * that the first had made.
+   */
+  async configureWebhook(
+    name: string,
+    body: WebhookDocument,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number } = {},
+  ): Promise<ConfiguredWebhook> {
+    const isIdempotent = body.secret !== undefined;
+    const call = { method: 'PUT', path: webhookPath(name), body, isIdempotent, ...onlyAtVersion(ifVersion) } as const;
+    return (await this.#calls.send(call, options)) as ConfiguredWebhook;
+  }
+
+  /** Deletes a webhook. Sent once: it is gone when it is asked again. */
+  async deleteWebhook(
+    name: string,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number } = {},
+  ): Promise<void> {
+    const call = {
+      method: 'DELETE',
+      path: webhookPath(name),
+      ...onlyAtVersion(ifVersion),
+      isIdempotent: false,
+    } as const;
+    await this.#calls.send(call, options);
+  }
+
+  /** Sends a webhook one signed event, and tells what became of it: `delivered` may be false. Sent once. */
+  async testWebhook(name: string, options?: CallOptions): Promise<WebhookTest> {
+    const path = `${webhookPath(name)}/test`;
+    const call = { method: 'POST', path, waitMs: webhookWaitMs, isIdempotent: false } as const;
+    return (await this.#calls.send(call, options)) as WebhookTest;
+  }
+
   async orchestrator(options?: CallOptions): Promise<OrchestratorView> {
     return (await this.#calls.send({ method: 'GET', path: 'v1/orchestrator' }, options)) as OrchestratorView;
   }
@@ -388,6 +435,9 @@ export class SignalboxClient {
     return this.#calls.send({ method: 'POST', path, body: { fencing_token: lease.fencing_token, ...body } }, options);
   }
 }
+
+/** What a receiver may take for its answer to a test. */
+const webhookWaitMs = 10_000;
 
 /** The key alone: what is handed in may have the fields of a whole lease, and the service refuses those it does not know. */
 function keyOf({ queue, claim_id, fencing_token }: LeaseKey): LeaseKey {

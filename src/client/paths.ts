@@ -23,6 +23,10 @@ export function mergeQueuePath({ owner, repo, base_ref }: MergeQueueKey, wire = 
   return [wire ? 'merge-queue' : 'v1/merge-queues', ...[owner, repo, base_ref].map(encodeURIComponent)].join('/');
 }
 
+export function webhookPath(name: string): string {
+  return `v1/webhooks/${encodeURIComponent(name)}`;
+}
+
 /** The path with those parameters that have a value. */
 export function withQuery(path: string, parameters: Readonly<Record<string, string | number | undefined>>): string {
   const query = new URLSearchParams();

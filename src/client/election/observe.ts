@@ -37,6 +37,12 @@ export type Observation =
 /** How often the whole is read although nothing seems to have changed (ms). */
 const fullLookEveryMs = 5000;
 
+/*
+ * It polls, because nothing that could wake it keeps the promise below. The feed waits for the oldest transaction of the
+ * server, so a change may be in it minutes late, and replicas look for news of it every half second, no sooner than we ask.
+ * A long-poll of the leader's claim tells nothing of who comes next, and is not for tokens of scope `read`.
+ */
+
 /**
  * Tells who leads: at once, and then every change within about `pollMs`. Only looks: it stands in no line, and a token of
  * scope `read` will do.

@@ -1,0 +1,127 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { SignalboxClient } from '../../src/client/index.ts';
+import type { ConfiguredWebhook } from '../../src/protocol/webhooks.ts';
+import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { anId } from '../support/http-client.ts';
+import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
+import { signalbox } from '../support/wrapper.ts';
+
+let database: TestDatabase;
+let app: TestApp;
+let client: SignalboxClient;
+let receiver: WebhookReceiver;
+let name: string;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  await withoutLeader(database);
+  app = await startTestApp(database);
+  client = new SignalboxClient({ url: app.url });
+  receiver = await WebhookReceiver.open();
+});
+afterAll(async () => {
+  await receiver[Symbol.asyncDispose]();
+  await app[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+beforeEach(() => {
+  name = anId('hook');
+});
+
+async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
+  await using command = await signalbox(['webhook', ...args, '--url', app.url]);
+  const { exitCode } = await command.ended;
+  return { exitCode, output: command.output };
+}
+
+async function stored(): Promise<string | undefined> {
+  const { rows } = await database.query<{ secret: string }>('select secret from signalbox.webhooks where name = $1', [
+    name,
+  ]);
+  return rows[0]?.secret;
+}
+
+describe('signalbox webhook', () => {
+  it('set makes one and shows its secret this once, then changes what is named alone', async () => {
+    const made = await run('set', name, '--to', receiver.url, '--prefix', 'deploy/', '--types', 'lease.granted');
+    expect(made.exitCode).toBe(0);
+    expect(made.output.split('\n')[0]).toBe(name);
+    const secret = await stored();
+    expect(made.output).toContain(`${secret} (shown this once)`);
+    const before = await client.getWebhook(name);
+    expect(before).toMatchObject({
+      url: receiver.url,
+      queue_prefix: 'deploy/',
+      types: ['lease.granted'],
+      enabled: true,
+    });
+    const changed = await run('set', name, '--enabled', 'false', '--types', 'all', '--json');
+    expect(JSON.parse(changed.output)).toMatchObject({ enabled: false, types: null, queue_prefix: 'deploy/' });
+    expect(changed.output).not.toContain('whsec_');
+    expect(await stored()).toBe(secret);
+  });
+
+  it('set takes a secret from a file, and makes another with --rotate', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'signalbox-webhook-'));
+    try {
+      const given = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+      await writeFile(join(folder, 'secret'), `${given}\n`);
+      const set = await run('set', name, '--to', receiver.url, '--secret-file', join(folder, 'secret'));
+      expect(set.output).not.toContain('whsec_');
+      expect(await stored()).toBe(given);
+      const { output } = await run('set', name, '--rotate', '--json');
+      const { secret } = JSON.parse(output) as ConfiguredWebhook;
+      expect(secret).not.toBe(given);
+      expect(await stored()).toBe(secret);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('set tells what it lacks with exit code 2, and 1 if another was faster; nothing changes', async () => {
+    expect((await run('set', name)).exitCode).toBe(2);
+    expect((await run('set', name, '--to', receiver.url, '--secret-file', '/nowhere/at/all')).exitCode).toBe(2);
+    await expect(client.getWebhook(name)).rejects.toMatchObject({ code: 'webhook_not_found' });
+    const { version } = await client.configureWebhook(name, { url: receiver.url });
+    expect((await run('set', name, '--enabled', 'false', '--if-version', '0')).exitCode).toBe(1);
+    expect((await run('delete', name, '--if-version', '0')).exitCode).toBe(1);
+    expect(await client.getWebhook(name)).toMatchObject({ version, enabled: true });
+  });
+
+  it('list shows one a line with the host alone, show the whole, delete takes it away', async () => {
+    await client.configureWebhook(name, { url: receiver.url });
+    const listed = await run('list');
+    expect(listed.exitCode).toBe(0);
+    expect(listed.output).toMatch(/^WEBHOOK +TARGET +STATE +LAG +FAILURES +LAST ATTEMPT +DELIVERED AT$/m);
+    expect(listed.output).toMatch(new RegExp(`^${name} +${new URL(receiver.url).origin} +on +\\S+ +0 +- +-$`, 'm'));
+    expect(listed.output).not.toContain('of-the-url');
+    const { webhooks } = JSON.parse((await run('list', '--json')).output) as { webhooks: { name: string }[] };
+    expect(webhooks.map((webhook) => webhook.name)).toContain(name);
+    expect((await run('show', name)).output).toContain(receiver.url);
+    expect(JSON.parse((await run('show', name, '--json')).output)).toMatchObject({ name, url: receiver.url });
+    expect(await run('delete', name)).toEqual({ exitCode: 0, output: `deleted ${name}\n` });
+    const gone = await run('show', name);
+    expect(gone.exitCode).toBe(1);
+    expect(gone.output).toContain(`There is no webhook ${name}.`);
+  });
+
+  it('test sends one event, signed, and tells what the receiver said: 0 if it was delivered, 1 if not', async () => {
+    receiver.secret = (await client.configureWebhook(name, { url: receiver.url, enabled: false })).secret;
+    const good = await run('test', name);
+    expect(good.exitCode).toBe(0);
+    expect(good.output).toMatch(new RegExp(`^delivered to ${name}: answered 204 \\(\\S+\\)\n$`));
+    expect(receiver.messages.at(-1)?.events).toMatchObject([{ type: 'webhook.tested', webhook: name }]);
+    expect(receiver.forged).toEqual([]);
+    receiver.answer = (_message, response) => void response.writeHead(500).end();
+    const bad = await run('test', name);
+    expect(bad.exitCode).toBe(1);
+    expect(bad.output).toMatch(/^not delivered to \S+: answered 500 \(\S+\)\n$/);
+    const json = await run('test', name, '--json');
+    expect(json.exitCode).toBe(1);
+    expect(JSON.parse(json.output)).toMatchObject({ delivered: false, status: 500, event: { type: 'webhook.tested' } });
+  });
+});
