@@ -197,6 +197,7 @@ create table signalbox.leases (
   weight integer not null default 1,
   joint jsonb,
   wait_until timestamp with time zone,
+  typical_hold_ms bigint,
   constraint leases_pkey PRIMARY KEY (queue, slot),
   constraint leases_free_has_end CHECK (((state = 'free'::text) = ((ended_at IS NOT NULL) AND (end_state IS NOT NULL) AND (end_reason IS NOT NULL)))),
   constraint leases_kind_known CHECK ((kind = ANY (ARRAY['claim'::text, 'run'::text, 'cleaning'::text]))) NOT VALID,

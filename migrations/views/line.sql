@@ -1,16 +1,25 @@
--- Every waiting claim: its position (1 = next), how many are ahead, and why it waits. Runs are in the view `runs`.
+-- Every waiting claim: its position (1 = next), how many are ahead, and why it waits, as a word and as a sentence. Runs are in the
+-- view `runs`. estimated_wait_ms: a guess from past holds, null where there is none.
 create or replace view signalbox_v1.line as
 select
-  w.queue, w.position, w.position - 1 as ahead, w.claim_id, w.holder, w.priority, w.mode,
-  signalbox.waiting_for(n, w.position, b.held, b.delayed, 'claim', false) as waiting_for,
+  w.queue, w.position, w.position - 1 as ahead, w.claim_id, w.holder, w.priority, w.mode, r.waiting_for,
   w.enqueued_at, floor(extract(epoch from signalbox.clock() - w.enqueued_at) * 1000)::bigint as waited_ms,
-  h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata
+  h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata,
+  e.estimated_wait_ms,
+  signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms) as why
 from (
   select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
   from signalbox.waiting w where w.kind = 'claim') w
-join signalbox.lines n on n.queue = w.queue
+-- Once a queue, not once a claim: what these two cost makes the planner ask them first.
+join (
+  select n.queue, n as line, b.held, b.delayed, b.blocked_by, o.typical_ms, o.free_in_ms
+  from signalbox.lines n
+  cross join lateral signalbox.blocked_by(n) b
+  cross join lateral signalbox.hold_outlook(n) o
+  where n.waiting > 0) n on n.queue = w.queue
 cross join lateral (
-  select count(*) filter (where l.state = 'held') as held,
-         count(*) filter (where l.free_after > signalbox.clock()) as delayed
-  from signalbox.leases l where l.queue = w.queue) b
+  select signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false) as waiting_for) r
+cross join lateral (
+  select signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms)
+    as estimated_wait_ms) e
 left join signalbox.heard h on h.queue = w.queue and h.claim_id = w.claim_id;

@@ -184,7 +184,26 @@ export const WaitingClaim = z.object({
   ahead: z.int(),
   queue_depth: z.int(),
   waiting_for: WaitingFor,
+  why: z.string().meta({ description: 'waiting_for with its figures, as a sentence for people.' }),
+  estimated_wait_ms: z.int().nullable().meta({
+    description:
+      'How long it will probably wait still, from how long places of this queue were held so far; null = nothing to tell it from. A guess.',
+  }),
   blocked_by: z.array(z.object({ claim_id: z.string(), holder: z.string(), slot: z.int(), ttl_remaining_ms: z.int() })),
+  earlier_grants: z
+    .array(
+      z.object({
+        holder: z.string(),
+        fencing_token: z.int(),
+        decision: z.string().meta({
+          description: 'How it ended: offer_lapsed (nobody heard of it), retry, expired, max_hold, or untaken.',
+        }),
+        error: z.string().nullable(),
+        acquired_at: Instant,
+        ended_at: Instant,
+      }),
+    )
+    .meta({ description: 'What became of grants it has had already, the newest first, at most five.' }),
   poll_after_ms: z.int(),
 });
 export type WaitingClaim = z.infer<typeof WaitingClaim>;

@@ -145,6 +145,8 @@ export const QueueDetail = QueueSummary.extend({
         position: z.int(),
         priority: z.int(),
         waiting_for: z.string(),
+        why: z.string(),
+        estimated_wait_ms: z.int().nullable(),
         enqueued_at: Instant,
       }),
     )

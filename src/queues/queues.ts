@@ -190,6 +190,8 @@ function lineView(row: LineRow): QueueDetail['line'][number] {
     position: Number(row.position),
     priority: row.priority,
     waiting_for: row.waiting_for,
+    why: row.why,
+    estimated_wait_ms: row.estimated_wait_ms === null ? null : Number(row.estimated_wait_ms),
     enqueued_at: row.enqueued_at.toISOString(),
   };
 }

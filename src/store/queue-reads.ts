@@ -55,7 +55,17 @@ export function readLine(db: Database, queue: string, limit: number): Promise<re
     'read',
     compiler
       .selectFrom('signalbox_v1.line')
-      .select(['queue', 'position', 'claim_id', 'holder', 'priority', 'waiting_for', 'enqueued_at'])
+      .select([
+        'queue',
+        'position',
+        'claim_id',
+        'holder',
+        'priority',
+        'waiting_for',
+        'why',
+        'estimated_wait_ms',
+        'enqueued_at',
+      ])
       .where('queue', '=', queue)
       .orderBy('position')
       .limit(limit)

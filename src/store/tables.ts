@@ -62,6 +62,8 @@ export interface Tables {
     holder: string;
     priority: number;
     waiting_for: string;
+    why: string;
+    estimated_wait_ms: string | null;
     enqueued_at: Date;
   };
   'signalbox_v1.leader': {

@@ -40,7 +40,9 @@ describe('signalbox status', () => {
     expect(output).toMatch(/^deploy\/production +1 +1 +2 +0 +0 +\S+ +open$/m);
     expect(output).toMatch(/^other +none +0 +0 +0 +0 +- +paused$/m);
     expect(output).toMatch(/^ {2}slot 1 +build-17 +ci:1 +(4m \d+s|5m) left +token \d+$/m);
-    expect(output).toMatch(/^ {2}position 1 +build-18 +holder of build-18 +no_free_slot +priority 0, since \S+$/m);
+    expect(output).toMatch(
+      /^ {2}position 1 +build-18 +holder of build-18 +no_free_slot +priority 0, since \S+ +next in line; 1 of 1 places taken, by \S+$/m,
+    );
     expect(output).toMatch(/^ {2}position 2 +build-19 +holder of build-19 +behind_others +/m);
     expect(output).not.toMatch(/ $/m);
   });

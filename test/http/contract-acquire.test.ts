@@ -110,7 +110,10 @@ describe('acquire, waiting', () => {
       ahead: 'integer',
       queue_depth: 'integer',
       waiting_for: 'string',
+      why: 'string',
+      estimated_wait_ms: 'null',
       blocked_by: 'array',
+      earlier_grants: 'array',
       poll_after_ms: 'integer',
     });
     const claim = waiting(reply as Awaited<ReturnType<TestClient['acquire']>>);

@@ -141,6 +141,8 @@ describe('GET of a queue', () => {
       position: 'integer',
       priority: 'integer',
       waiting_for: 'string',
+      why: 'string',
+      estimated_wait_ms: 'null',
       enqueued_at: 'instant',
     });
     expect(body.line.map(({ position, claim_id }) => [position, claim_id])).toEqual(

@@ -16,3 +16,10 @@ export async function stopClockAfterGrant(database: TestDatabase, ms: number): P
   await database.query(`create or replace function signalbox.clock() returns timestamptz
     language sql volatile parallel safe as $$ select timestamptz '${rows[0]?.at}' $$`);
 }
+
+/** Stops the clock of every row of this database at `epochMs`, in ms since 1970. */
+export async function stopClockAt(database: TestDatabase, epochMs: number): Promise<void> {
+  await database.query(`create or replace function signalbox.clock() returns timestamptz
+    language sql volatile parallel safe
+    as $$ select timestamptz 'epoch' + interval '${Math.trunc(epochMs)} milliseconds' $$`);
+}

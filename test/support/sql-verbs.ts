@@ -36,8 +36,12 @@ export interface Body {
   readonly ttl_remaining_ms: number;
   readonly offered: boolean;
   readonly release_requested: boolean;
+  readonly claim_id: string;
   readonly position: number;
+  readonly ahead: number;
   readonly waiting_for: string;
+  readonly estimated_wait_ms: number | null;
+  readonly why: string;
   readonly blocked_by: readonly { readonly claim_id: string; readonly slot: number }[];
   readonly kind: string;
   readonly attempt: number;
@@ -60,13 +64,14 @@ export interface AcquireOptions extends Waiting {
   readonly priority?: number;
   readonly ttl_ms?: number;
   readonly mode?: string;
+  readonly weight?: number;
   /** 0: nobody listens for the grant. Default: a minute. */
   readonly listen_ms?: number;
 }
 
 export function acquireItem(queue: string, claimId: string, options: AcquireOptions = {}) {
-  const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000 } = options;
-  return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms };
+  const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000, weight } = options;
+  return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms, weight };
 }
 export interface ReleaseOptions extends Waiting {
   readonly outcome?: string | undefined;

@@ -1,8 +1,10 @@
--- The places of a line that are taken, and the first ten who hold them.
+-- The places of a line that are taken, and the first ten who hold them. As its owner, since the reader of a
+-- view calls it.
 create or replace function signalbox.blocked_by(
   p_line signalbox.lines, out held bigint, out delayed bigint, out blocked_by jsonb
 )
-language plpgsql stable
+language plpgsql stable security definer cost 10000
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := signalbox.clock();

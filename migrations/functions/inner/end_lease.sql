@@ -17,6 +17,7 @@ begin
   update signalbox.leases l set
       state = 'free', ended_at = v_now, end_state = p_state, end_reason = p_reason, outcome = p_outcome,
       offered = false, free_after = v_free_after,
+      typical_hold_ms = signalbox.typical_hold_ms(l.typical_hold_ms, l.acquired_at, v_now),
       next_free = case when p_line.wide and v_free_after is null
         then (select n.free_head from signalbox.lines n where n.queue = p_line.queue) end
     where l.queue = p_lease.queue and l.slot = p_lease.slot and l.state = 'held'

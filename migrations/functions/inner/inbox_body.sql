@@ -21,5 +21,6 @@ begin
     'position', coalesce(p_line.runs, 0) + 1, 'position_exact', false, 'ahead', coalesce(p_line.runs, 0),
     'queue_depth', coalesce(p_line.runs, 0) + 1,
     'waiting_for', case when coalesce(p_line.runs, 0) > 0 then 'behind_others' else 'taker' end,
-    'blocked_by', '[]'::jsonb, 'poll_after_ms', 1000);
+    'why', 'enqueued from SQL; it comes into line within about a second', 'estimated_wait_ms', null,
+    'blocked_by', '[]'::jsonb, 'earlier_grants', '[]'::jsonb, 'poll_after_ms', 1000);
 end $$;

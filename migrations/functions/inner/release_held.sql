@@ -30,7 +30,8 @@ begin
   ended as (
     update signalbox.leases l set
         state = 'free', ended_at = v_now, end_state = 'released', end_reason = 'released', outcome = f.outcome,
-        offered = false, free_after = null, next_free = null
+        offered = false, free_after = null, next_free = null,
+        typical_hold_ms = signalbox.typical_hold_ms(l.typical_hold_ms, l.acquired_at, v_now)
       from found f
       where l.ctid = f.place and l.claim_id = f.claim_id and l.fencing_token = f.fencing_token and l.state = 'held'
       returning f.item, f.error, l.*),

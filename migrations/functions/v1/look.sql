@@ -47,10 +47,11 @@ begin
       from items i cross join lateral (
         select w as claim from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) w),
     lines as materialized (
-      select n as line, s.held, s.delayed, s.blocked_by
+      select n as line, s.held, s.delayed, s.blocked_by, o.typical_ms, o.free_in_ms
       from (select distinct queue from wanted) d
       join signalbox.lines n on n.queue = d.queue
-      cross join lateral signalbox.blocked_by(n) s),
+      cross join lateral signalbox.blocked_by(n) s
+      cross join lateral signalbox.hold_outlook(n) o),
     kinds as materialized (select distinct w.queue, (w.claim).kind as kind from wanted w),
     places as (
       select p.queue, p.claim_id, p.place
@@ -63,13 +64,23 @@ begin
         'position', coalesce(p.place, 10001), 'ahead', coalesce(p.place, 10001) - 1,
         'position_exact', p.place is not null,
         'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
-        'waiting_for', signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
-          (w.claim).kind = 'run' and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank)),
+        'waiting_for', r.waiting_for, 'estimated_wait_ms', e.estimated_wait_ms,
+        'why', signalbox.why(l.line, r.waiting_for, coalesce(p.place, 10001), l.held, l.blocked_by #>> '{0,holder}',
+          e.estimated_wait_ms),
         'blocked_by', l.blocked_by,
+        'earlier_grants', case when (w.claim).attempts > 0 or (w.claim).lapsed_offers > 0
+          then signalbox.earlier_grants(w.queue, w.claim_id, (w.claim).enqueued_at) else '[]' end,
         'poll_after_ms', least(case when p.place = 1 then 1000 else 3000 end, q.waiting_ttl_ms / 3))
     from wanted w join lines l on (l.line).queue = w.queue
     join signalbox.queues q on q.queue = w.queue
     left join places p on p.queue = w.queue and p.claim_id = w.claim_id
+    cross join lateral (
+      select signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
+        (w.claim).kind = 'run'
+          and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank)) as waiting_for) r
+    cross join lateral (
+      select case when (w.claim).kind = 'claim' then signalbox.estimated_wait_ms(l.line, p.place, r.waiting_for,
+        l.typical_ms, l.free_in_ms) end as estimated_wait_ms) e
   loop
     v_answered[v_decision.item + 1] := true;
     return next v_decision;

@@ -1,4 +1,5 @@
 import type { WaitingClaim } from '../../protocol/claims.ts';
+import { inWords } from '../duration.ts';
 
 const reasons: Readonly<Record<WaitingClaim['waiting_for'], string>> = {
   no_free_slot: 'no free slot',
@@ -18,6 +19,8 @@ export function waitingLines(queue: string, say: (line: string) => void): (claim
   let last = '';
   return (claim) => {
     const { position, queue_depth: depth, waiting_for: reason, blocked_by: blockers } = claim;
+    // An earlier service makes no guess.
+    const guessMs = (claim as Partial<WaitingClaim>).estimated_wait_ms ?? undefined;
     const key = `${position} ${reason}`;
     if (key === last) return;
     last = key;
@@ -25,6 +28,7 @@ export function waitingLines(queue: string, say: (line: string) => void): (claim
     const [first, ...others] = blockers.map(({ holder }) => holder);
     const held =
       first === undefined ? '' : `, held by ${first}${others.length > 0 ? ` and ${others.length} more` : ''}`;
-    say(`waiting for a place in ${queue}: position ${position} of ${depth}, ${why}${held}`);
+    const guess = guessMs === undefined ? '' : `, about ${inWords(guessMs)}`;
+    say(`waiting for a place in ${queue}: position ${position} of ${depth}, ${why}${held}${guess}`);
   };
 }

@@ -74,6 +74,7 @@ function queueBlock({ queue, holders, line, run_line: runs, held, waiting }: Que
     claim.holder,
     claim.waiting_for,
     `priority ${claim.priority}, since ${claim.enqueued_at}`,
+    claim.why,
   ]);
   const runRows = runs.map((run) => [
     `position ${run.position}`,

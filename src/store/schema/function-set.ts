@@ -97,6 +97,9 @@ begin
     grant execute on function signalbox.clock(), signalbox.ms(double precision),
       signalbox.ms_until(timestamptz, timestamptz),
       signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean),
+      signalbox.blocked_by(signalbox.lines), signalbox.hold_outlook(signalbox.lines),
+      signalbox.estimated_wait_ms(signalbox.lines, bigint, text, bigint, bigint[]),
+      signalbox.why(signalbox.lines, text, bigint, bigint, text, bigint),
       signalbox.failure_policy(integer, text),
       signalbox.settings_of(signalbox.lines, signalbox.queues),
       signalbox.own_settings(signalbox.lines, signalbox.queues) to signalbox_reader;

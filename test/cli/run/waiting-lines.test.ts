@@ -19,10 +19,12 @@ it('says position and reason once per change, not once per look', () => {
   look(claim(1, 'paused', []));
   look(claim(1, 'paused', []));
   look(claim(2, 'paused', []));
+  look({ ...claim(1, 'no_free_slot', ['a']), estimated_wait_ms: 90_000 });
   expect(lines).toEqual([
     'waiting for a place in deploy: position 2 of 3, behind others, held by a and 1 more',
     'waiting for a place in deploy: position 2 of 3, the queue is paused',
     'waiting for a place in deploy: position 1 of 3, the queue is paused',
     'waiting for a place in deploy: position 2 of 3, the queue is paused',
+    'waiting for a place in deploy: position 1 of 3, no free slot, held by a, about 1m 30s',
   ]);
 });
