@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { StallMeter } from '../support/stalls.ts';
 import { aToken, expire, type MadeToken, revoke, startTokenApp, type TokenApp } from '../support/token-app.ts';
 import { until } from '../support/until.ts';
 
@@ -21,6 +22,17 @@ async function msUntilStatus(app: TokenApp, wanted: number, token?: MadeToken): 
   return performance.now() - startedMs;
 }
 
+/** It answers so in time, or as much later as this machine made everybody wait. */
+async function expectStatus(
+  app: TokenApp,
+  wanted: number,
+  { withinMs, token }: { withinMs: number; token?: MadeToken },
+): Promise<void> {
+  await using stalls = new StallMeter(() => status(app));
+  const tookMs = await msUntilStatus(app, wanted, token);
+  expect(tookMs).toBeLessThan(withinMs + 3 * stalls.worstMs);
+}
+
 const listening = (app: TokenApp) =>
   until(
     async () =>
@@ -36,9 +48,9 @@ describe('a token', () => {
     await using second = await startTokenApp(database);
     await Promise.all([listening(first), listening(second)]);
     const token = await aToken(database);
-    for (const app of [first, second]) expect(await msUntilStatus(app, 200, token)).toBeLessThan(1000);
+    for (const app of [first, second]) await expectStatus(app, 200, { withinMs: 1000, token });
     await revoke(database, token);
-    for (const app of [first, second]) expect(await msUntilStatus(app, 401, token)).toBeLessThan(1000);
+    for (const app of [first, second]) await expectStatus(app, 401, { withinMs: 1000, token });
   });
 
   it('revoked without a notification is refused within 6 s, by the poll', async () => {
@@ -47,15 +59,15 @@ describe('a token', () => {
     await listening(app);
     expect(await status(app, token)).toBe(200);
     await database.query('update signalbox.tokens set revoked_at = signalbox.clock()');
-    expect(await msUntilStatus(app, 401, token)).toBeLessThan(6000);
+    await expectStatus(app, 401, { withinMs: 6000, token });
   });
 
   it('stops by itself when it expires, without another read', async () => {
     const token = await aToken(database);
-    await database.query(`update signalbox.tokens set expires_at = signalbox.clock() + interval '1 second'`);
+    await database.query(`update signalbox.tokens set expires_at = signalbox.clock() + interval '2 seconds'`);
     await using app = await startTokenApp(database);
     expect(await status(app, token)).toBe(200);
-    expect(await msUntilStatus(app, 401, token)).toBeLessThan(1500);
+    await expectStatus(app, 401, { withinMs: 2500, token });
   });
 });
 
@@ -67,7 +79,7 @@ describe('the first token ever', () => {
     expect([await status(first), await status(second)]).toEqual([200, 200]);
     const token = await aToken(database);
     for (const app of [first, second]) {
-      expect(await msUntilStatus(app, 401)).toBeLessThan(1000);
+      await expectStatus(app, 401, { withinMs: 1000 });
       expect(await status(app, token)).toBe(200);
     }
   });
@@ -112,6 +124,6 @@ describe('beyond loopback', () => {
     await listening(app);
     expect(await status(app)).toBe(200);
     await aToken(database);
-    expect(await msUntilStatus(app, 401)).toBeLessThan(1000);
+    await expectStatus(app, 401, { withinMs: 1000 });
   });
 });

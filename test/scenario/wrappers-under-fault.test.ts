@@ -7,6 +7,7 @@ import type { BackgroundProcess } from '../support/background-process.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId, held } from '../support/http-client.ts';
 import { type Replica, startReplica } from '../support/replica.ts';
+import { StallMeter } from '../support/stalls.ts';
 import { TcpBalancer } from '../support/tcp-balancer.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -69,6 +70,7 @@ describe('100 wrappers whose commands ignore TERM, each paused, killed or cut of
     'wave %i: no command runs past its lease; the slot is with the next claim within 1 s',
     async (wave) => {
       await using proxy = await TcpProxy.to(replica.url);
+      await using stalls = new StallMeter(() => replica.client.alive());
       const victims: Victim[] = [];
       await using stack = new AsyncDisposableStack();
       for (let number = 0; number < waveSize; number++) {
@@ -95,7 +97,7 @@ describe('100 wrappers whose commands ignore TERM, each paused, killed or cut of
          join signalbox.history h using (queue) where queue = $1`,
           [queue],
         );
-        expect(rows[0]?.gap, `${fault} ${queue}`).toBeLessThanOrEqual(1);
+        expect(rows[0]?.gap, `${fault} ${queue}`).toBeLessThanOrEqual(1 + (3 * stalls.worstMs) / 1000);
         // Everything it had started is gone, and nothing was written meanwhile.
         await until(() => processesOf(queue).length === 0, { what: `nothing of ${queue} is left` });
         expect(beatsIn(file)?.last, `${fault} ${queue}`).toBeLessThan(end.expires + clockErrorS);
