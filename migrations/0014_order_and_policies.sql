@@ -73,6 +73,7 @@ update signalbox.leases set place = -priority where priority <> 0;
 drop index signalbox.waiting_line;
 create index waiting_line on signalbox.waiting (queue, kind, place, seq, rank);
 create index waiting_wait_until on signalbox.waiting (wait_until) where wait_until is not null;
+create index delayed_wait_until on signalbox.delayed (wait_until) where wait_until is not null;
 drop index signalbox.delayed_blocks;
 create index delayed_blocks on signalbox.delayed (queue, place, seq, rank) where blocks;
 drop index signalbox.dead_letters_blocks;

@@ -88,6 +88,7 @@ create table signalbox.delayed (
 CREATE INDEX delayed_blocks ON signalbox.delayed USING btree (queue, place, seq, rank) WHERE blocks;
 CREATE INDEX delayed_due ON signalbox.delayed USING btree (due_at) WHERE (mode <> ''::text);
 CREATE INDEX delayed_line ON signalbox.delayed USING btree (queue, due_at) WHERE (kind <> ''::text);
+CREATE INDEX delayed_wait_until ON signalbox.delayed USING btree (wait_until) WHERE (wait_until IS NOT NULL);
 CREATE UNIQUE INDEX delayed_claim ON signalbox.delayed USING btree (claim_id, queue);
 
 create table signalbox.events (

@@ -15,7 +15,7 @@ export const exitCode = {
  * alone; the line on stderr tells.
  */
 export const runExitCode = {
-  /** The command did not run: the queue was busy or full, the wait timed out, or the claim ended. */
+  /** The command did not run: the queue was busy, full or closed, the wait timed out, or the claim ended. */
   notAcquired: 120,
   /** The lease was lost, or was not renewed in time; the command was ended. */
   leaseLost: 121,

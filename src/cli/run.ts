@@ -17,6 +17,7 @@ export interface RunFlags extends ServiceFlags {
   readonly priority: number;
   readonly skipIfBusy?: true;
   readonly waitTimeout?: number;
+  readonly maxWait?: number;
   readonly claimId?: string;
   readonly holder?: string;
   readonly label?: Readonly<Record<string, string>>;
@@ -37,6 +38,11 @@ export function describeRun(command: Command): Command {
     .option('--priority <n>', 'higher goes first', wholeNumber, 0)
     .option('--skip-if-busy', 'do not wait: exit 120 if there is no free place')
     .option('--wait-timeout <duration>', 'give up after so long in line (default: never)', durationMs(0, 2_592_000_000))
+    .option(
+      '--max-wait <duration>',
+      "the service ends the claim if it still waits after so long, whatever becomes of this process (default: the queue's)",
+      durationMs(1000, 31_536_000_000),
+    )
     .option('--claim-id <id>', 'name of this wish, for status, cancel and logs (default: a new one)')
     .option('--holder <holder>', 'who holds; must differ from every other holder (default: host:pid:random)')
     .option('--label <k=v>', 'a label of the claim; may be repeated', labels)
@@ -52,7 +58,7 @@ export function describeRun(command: Command): Command {
       'after',
       `
 Exit codes: the command's own, 128 + n if signal n ended it, and
-  120  not run: busy, full, wait timeout, or the claim ended
+  120  not run: busy, full, closed, wait timeout, or the claim ended
   121  the lease was lost or not renewed in time; the command was ended
   122  not run: cancelled while waiting
   123  not run: the service cannot be reached, or refused the call
@@ -95,6 +101,7 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
       mode: flags.skipIfBusy === true ? 'skip_if_busy' : 'wait',
       labels: label,
       waitTimeoutMs,
+      maxWaitMs: flags.maxWait,
       signal: signals.signal,
       onWaiting: (_position, _reason, claim) => {
         isUnreachable = false;

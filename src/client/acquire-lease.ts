@@ -23,6 +23,11 @@ export interface AcquireLeaseOptions {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /** Gives up, and cancels the claim, after so long in line (ms). Default: waits for its turn. */
   readonly waitTimeoutMs?: number | undefined;
+  /**
+   * The service ends the claim as `expired` (`wait_timeout`) if it still waits so long (ms) after it was first asked for,
+   * also when nobody asks any more. Default, and at most: the queue's `max_wait_ms`.
+   */
+  readonly maxWaitMs?: number | undefined;
   /** Fails after so long (ms) without any answer of the service; 15000 before the first answer, then 60000. */
   readonly unreachableTimeoutMs?: number | undefined;
   /** How long one request waits (ms, 5000): position and reason are as old at most. */
@@ -44,7 +49,7 @@ export interface AcquiredLease {
 /** What a caller must be ready for; only `held` is a lease. */
 export type AcquireOutcome =
   | ({ readonly kind: 'held' } & AcquiredLease)
-  /** No free place and mode `skip_if_busy`, or the line is full. No claim is left. */
+  /** No free place and mode `skip_if_busy`, or the line is full, or the queue closed. No claim is left. */
   | { readonly kind: 'busy'; readonly error: SignalboxError }
   | { readonly kind: 'wait_timeout' }
   /** Somebody ended the claim: `state` is `cancelled`, `expired`, `broken` or `superseded`. */
@@ -69,6 +74,7 @@ export async function acquireLease(
     mode: options.mode,
     labels: options.labels,
     metadata: options.metadata,
+    max_wait_ms: options.maxWaitMs,
   } satisfies AcquireRequest;
   const startedAtMs = clock.monotonicMs();
   const leftMs = () => startedAtMs + waitTimeoutMs - clock.monotonicMs();
@@ -153,7 +159,7 @@ export async function withdrawClaim(
 
 function refusedOutcome(error: unknown): AcquireOutcome | undefined {
   if (!(error instanceof SignalboxError)) return undefined;
-  if (error.code === 'queue_busy' || error.code === 'queue_full') return { kind: 'busy', error };
+  if (['queue_busy', 'queue_full', 'queue_closed'].includes(error.code)) return { kind: 'busy', error };
   if (error.code !== 'claim_ended') return undefined;
   return { kind: 'ended', state: String(error.extra['state']), reason: String(error.extra['reason']) };
 }

@@ -44,6 +44,7 @@ export const acquire = verb(
       'ttl_too_long',
       'queue_not_found',
       'queue_busy',
+      'queue_closed',
       'claim_id_reused',
       'claim_ended',
       'queue_full',
@@ -124,7 +125,14 @@ export const enqueue = verb(
     summary: 'Put a run into line; 200 and how it stands if its claim_id is there already.',
     tag: 'runs',
     needs: { scope: 'use', queues: 'named' },
-    errors: ['payload_too_large', 'queue_not_found', 'claim_id_reused', 'queue_full', ...databaseErrors],
+    errors: [
+      'payload_too_large',
+      'queue_not_found',
+      'queue_closed',
+      'claim_id_reused',
+      'queue_full',
+      ...databaseErrors,
+    ],
     keepsBodyText: true,
   },
   async (coordinator, { queue }: OfQueue, request: EnqueueRequest, call) => {

@@ -17,6 +17,7 @@ import {
   sweepDue,
   sweepInbox,
   sweepOverdue,
+  sweepWaitTimeouts,
   type TimeCursor,
 } from '../store/run-chores.ts';
 import type { Chore } from './chore.ts';
@@ -44,6 +45,8 @@ export interface ReaperPeriods {
   readonly lines: number;
   /** Waiting claims whose client went silent. */
   readonly silent: number;
+  /** Claims that waited for too long: promised ended within about a second. */
+  readonly wait_timeouts: number;
   /** Leases that ran out where nobody waits: promised within 30 s. */
   readonly leases: number;
   /** Runs enqueued from SQL: promised in line within about a second. */
@@ -72,6 +75,7 @@ export function reaperChores(options: ReaperOptions): readonly Chore[] {
   const periods: ReaperPeriods = {
     lines: Math.min(1000, leaseMs / 2),
     silent: Math.min(1000, leaseMs / 2),
+    wait_timeouts: Math.min(1000, leaseMs / 2),
     leases: Math.min(5000, leaseMs / 2),
     inbox: Math.min(1000, leaseMs / 2),
     due: Math.min(1000, leaseMs / 2),
@@ -81,7 +85,7 @@ export function reaperChores(options: ReaperOptions): readonly Chore[] {
     registers: 60_000,
     ...options.periods,
   };
-  for (const name of ['lines', 'silent', 'leases', 'inbox', 'due', 'overdue'] as const) {
+  for (const name of ['lines', 'silent', 'wait_timeouts', 'leases', 'inbox', 'due', 'overdue'] as const) {
     if (!(periods[name] < leaseMs))
       throw new RangeError(`the period of chore ${name} (${periods[name]} ms) must be below the lease (${leaseMs} ms)`);
   }
@@ -97,6 +101,7 @@ export function reaperChores(options: ReaperOptions): readonly Chore[] {
   return [
     sweep<Cursor>('lines', (term, after) => sweepLines(db, term, after)),
     sweep<Cursor>('silent', (term, after) => sweepSilent(db, term, after)),
+    sweep<TimeCursor>('wait_timeouts', (term, after) => sweepWaitTimeouts(db, term, after)),
     sweep<Cursor>('leases', (term, after) => sweepLeases(db, term, after)),
     sweep<InboxCursor>('inbox', (term, after) => inboxPage(options, term, after)),
     sweep<TimeCursor>('due', (term, after) => sweepDue(db, term, after)),

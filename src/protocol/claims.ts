@@ -14,7 +14,7 @@ export const WaitMs = z
 export const Priority = z.int().min(-1_000_000).max(1_000_000).meta({ description: 'Higher goes first; 0 is usual.' });
 export const Mode = z.enum(['wait', 'skip_if_busy', 'latest_only']).meta({
   description:
-    'wait: join the line. skip_if_busy: 409 queue_busy and no claim. latest_only: end older waiting latest_only claims of the queue.',
+    'wait: join the line. skip_if_busy: 409 queue_busy and no claim. latest_only: end older waiting latest_only claims of the queue, or of the same value of its supersede_by.',
 });
 export const Labels = z
   .record(
@@ -241,7 +241,7 @@ export type RenewedLease = z.infer<typeof RenewedLease>;
 export const ReleaseAnswer = z.object({
   released: z.boolean(),
   reason: z.string().optional(),
-  state: z.enum(['waiting', 'delayed', 'dead']).optional(),
+  state: z.enum(['waiting', 'delayed', 'dead', 'superseded']).optional(),
   due_at: Instant.optional(),
 });
 export type ReleaseAnswer = z.infer<typeof ReleaseAnswer>;

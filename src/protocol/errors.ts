@@ -18,6 +18,7 @@ export const errorCatalogue = {
   method_not_allowed: { status: 405, title: 'The route does not know this method' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   queue_busy: { status: 409, title: 'No free place, and the caller does not wait' },
+  queue_closed: { status: 409, title: 'The queue takes no new claims and runs' },
   claim_id_reused: { status: 409, title: 'The claim id belongs to another holder' },
   token_mismatch: { status: 409, title: 'The claim never had this fencing token, or another holder has it' },
   queue_in_use: { status: 409, title: 'The queue has holders or waiting claims' },

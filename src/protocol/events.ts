@@ -21,6 +21,7 @@ export const EventType = z.enum([
   'lease.renewed_late',
   'lease.expired',
   'lease.broken',
+  'lease.superseded',
   'lease.returned',
   'offer.lapsed',
   'queue.changed',

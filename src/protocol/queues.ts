@@ -69,11 +69,12 @@ export const QueueSettings = z.strictObject({
     description: 'A label: latest_only ends only claims with the same value of it. null: of the whole queue.',
   }),
   cancel_in_progress: z.boolean().meta({
-    description: 'true: latest_only also asks holders that it would have ended, had they waited, to release.',
+    description:
+      'true: latest_only also asks holders that it would have ended, had they waited, to release (release_requested); it never ends them.',
   }),
   on_full: z.enum(['refuse', 'drop_oldest', 'drop_last']).meta({
     description:
-      'What a claim meets in a full line. refuse: 429 queue_full. drop_oldest: the head of the line ends for it. drop_last: the tail does.',
+      'What a claim meets in a full line. refuse: 429 queue_full. drop_oldest: the first in line that is not of higher priority ends for it. drop_last: the last in line does, if the claim would stand before it. Who ends is superseded, reason overflow; if nobody does, 429.',
   }),
   max_wait_ms: MaxWaitMs.nullable(),
   reserve_max_ms: z.int().min(0).max(600_000).meta({
@@ -82,7 +83,9 @@ export const QueueSettings = z.strictObject({
   on_failover: z.enum(['quarantine', 'immediate']).meta({
     description: 'After the database failed over: quarantine = nothing new is granted for max_ttl_ms.',
   }),
-  closed: z.boolean().meta({ description: 'true: takes no new claims and runs; those in line are served.' }),
+  closed: z
+    .boolean()
+    .meta({ description: 'true: takes no new claims and runs (409 queue_closed); those that are known are served.' }),
   cleanup: z.boolean().meta({ description: 'true: a place that was held is dirty until a cleaner has released it.' }),
 });
 

@@ -112,7 +112,7 @@ export const RenewHeldAnswer = z.object({
 });
 export type RenewHeldAnswer = z.infer<typeof RenewHeldAnswer>;
 
-export const EndedState = z.enum(['released', 'waiting', 'delayed', 'dead']);
+export const EndedState = z.enum(['released', 'waiting', 'delayed', 'dead', 'superseded']);
 const named = { queue: QueueName, claim_id: ClaimId };
 export const LeaseEnded = z.union([
   z.object({ ...named, released: z.literal(true), state: EndedState, due_at: Instant.optional() }),

@@ -107,6 +107,10 @@ export function refusal(decision: Decision): Error {
         detail: `Queue ${decision.queue} grants nothing now: ${String(body['waiting_for'])}.`,
         extra: { waiting_for: body['waiting_for'] },
       });
+    case 'queue_closed':
+      return new SignalboxError('queue_closed', {
+        detail: `Queue ${decision.queue} is closed: it takes nothing new; what is in line is served.`,
+      });
     case 'queue_full':
       return new SignalboxError('queue_full', {
         detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'] ?? body['max_runs'])}.`,

@@ -61,6 +61,20 @@ export function sweepOverdue(
   );
 }
 
+/** Claims that waited for longer than their max_wait_ms. */
+export function sweepWaitTimeouts(
+  db: Database,
+  term: Term,
+  after: TimeCursor | undefined,
+): Promise<RunSweepPage<TimeCursor>> {
+  return sweep(
+    db,
+    'select * from signalbox_v1.sweep_wait_timeouts($1, $2, $3, $4, $5, $6)',
+    [term.replicaId, term.epoch, ...place(after), rowsPerCall],
+    timeCursor,
+  );
+}
+
 /** Dead letters that block nobody and were left alone for `retentionMs`. */
 export function sweepDeadLetters(
   db: Database,

@@ -46,6 +46,7 @@ test.each([
   ['sweep_inbox', ''],
   ['sweep_due', ''],
   ['sweep_overdue', ''],
+  ['sweep_wait_timeouts', ''],
   ['sweep_dead_letters', ', 1000'],
 ])('%s refuses who does not lead', async (sweep, more) => {
   await using rig = await ElectionRig.make();
@@ -326,6 +327,7 @@ test('among 100,000 rows that are not their business sweeps and verbs of operato
     `select * from signalbox_v1.sweep_inbox('r1', 1)`,
     `select * from signalbox_v1.sweep_due('r1', 1)`,
     `select * from signalbox_v1.sweep_overdue('r1', 1)`,
+    `select * from signalbox_v1.sweep_wait_timeouts('r1', 1)`,
     `select * from signalbox_v1.sweep_dead_letters('r1', 1, 1000000)`,
     `select signalbox_v1.sweep_registers('r1', 1)`,
     `select * from signalbox_v1.redrive('q', array['nobody'], 'tester')`,

@@ -38,7 +38,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
     /** Operations of each call so far, lanes included. */
     batchSizes,
     acquire: (queue: string, claimId: string, options?: AcquireOptions) =>
-      decide({ labels: {}, metadata: {}, fresh: false, ...acquireItem(queue, claimId, options) }),
+      decide({ metadata: {}, fresh: false, ...acquireItem(queue, claimId, options) }),
     /** Resolves when one of the desk's statements waits for a lock. */
     isBlocked: async () => {
       await until(

@@ -118,11 +118,11 @@ const faults: Readonly<Record<string, string>> = {
         select from signalbox.events e
         where e.type = 'claim.redriven' and e.queue = h.queue and e.claim_id = h.claim_id)`,
   'two claims of a line have one place': `
-    select queue, seq from (
-      select queue, seq from signalbox.waiting union all select queue, seq from signalbox.delayed
-      union all select queue, seq from signalbox.dead_letters
-      union all select queue, seq from signalbox.leases where state = 'held' and seq <> 0) places
-    group by 1, 2 having count(*) > 1`,
+    select queue, seq, rank from (
+      select queue, seq, rank from signalbox.waiting union all select queue, seq, rank from signalbox.delayed
+      union all select queue, seq, rank from signalbox.dead_letters
+      union all select queue, seq, rank from signalbox.leases where state = 'held' and seq <> 0) places
+    group by 1, 2, 3 having count(*) > 1`,
   'a token was granted twice in a queue': `
     select queue, fencing_token from (
       select queue, fencing_token from signalbox.leases where state = 'held'

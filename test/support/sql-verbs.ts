@@ -64,14 +64,20 @@ export interface AcquireOptions extends Waiting {
   readonly priority?: number;
   readonly ttl_ms?: number;
   readonly mode?: string;
-  readonly weight?: number;
   /** 0: nobody listens for the grant. Default: a minute. */
   readonly listen_ms?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly weight?: number;
+  readonly max_wait_ms?: number;
+  readonly batch?: string;
+  readonly batch_rank?: number;
 }
 
 export function acquireItem(queue: string, claimId: string, options: AcquireOptions = {}) {
-  const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000, weight } = options;
-  return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms, weight };
+  const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000 } = options;
+  const { labels, weight, max_wait_ms, batch, batch_rank } = options;
+  const policy = { labels, weight, max_wait_ms, batch, batch_rank };
+  return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms, ...policy };
 }
 export interface ReleaseOptions extends Waiting {
   readonly outcome?: string | undefined;

@@ -53,6 +53,14 @@ begin
       return next v_answer;
       return;
     end if;
+    if v_queued.wait_until <= signalbox.clock() then
+      perform signalbox.end_waiting(v_queued, 'expired', 'wait_timeout');
+      return query select * from signalbox.advance_line(v_queue);
+      v_answer.code := 'claim_ended';
+      v_answer.body := signalbox.ended_claim(v_queue, v_claim_id, p_settings.claim_memory_ms);
+      return next v_answer;
+      return;
+    end if;
     -- A row that is locked now is being heard by somebody else; a decision never waits for that (see forget_heard).
     update signalbox.heard h
       set heard_at = signalbox.clock(), listens_until = signalbox.clock() + signalbox.ms(coalesce(p_operation.listen_ms, 0))
@@ -60,7 +68,11 @@ begin
                       for no key update skip locked);
     v_answer.body := signalbox.waiting_body(v_queued);
     for v_moved in select * from signalbox.advance_line(v_queue) loop
-      if v_moved.claim_id = v_claim_id then
+      if v_moved.claim_id = v_claim_id and v_moved.code = 'ended' then
+        -- It has waited too long, by the time the line was served.
+        v_answer.code := 'claim_ended';
+        v_answer.body := v_moved.body;
+      elsif v_moved.claim_id = v_claim_id then
         -- Whoever asks is heard: what it is told here is a full lease, not an offer.
         v_answer.code := v_moved.code;
         v_answer.body := signalbox.lease_body(signalbox.accept_offer(signalbox.find_lease(p_line, v_claim_id)));

@@ -31,8 +31,12 @@ begin
     return next v_moved;
     return;
   end if;
+  v_claim := (v_queue, p_operation.claim_id, 'claim', 0, coalesce(p_operation.priority, 0), v_mode, p_operation.holder,
+    coalesce(p_operation.ttl_ms, v_settings.default_ttl_ms), 0, coalesce(p_operation.labels, '{}'),
+    coalesce(p_operation.metadata, '{}'), signalbox.clock(), 0, 0, 0, coalesce(p_operation.weight, 1), null,
+    signalbox.clock() + signalbox.ms(least(p_operation.max_wait_ms, v_settings.max_wait_ms)))::signalbox.waiting;
   if v_mode = 'latest_only' then
-    for v_moved in select * from signalbox.supersede_older(p_line, v_settings, p_item, p_operation) loop
+    for v_moved in select * from signalbox.supersede_older(p_line, v_settings, p_item, v_claim, p_operation) loop
       v_is_answered := v_is_answered or v_moved.item is not null;
       return next v_moved;
     end loop;
@@ -48,10 +52,6 @@ begin
     v_slots := signalbox.count_slots(p_line);
   end if;
   select * into v_counts from signalbox.lines n where n.queue = v_queue;
-  v_claim := (v_queue, p_operation.claim_id, 'claim', 0, coalesce(p_operation.priority, 0), v_mode, p_operation.holder,
-    coalesce(p_operation.ttl_ms, v_settings.default_ttl_ms), 0, coalesce(p_operation.labels, '{}'),
-    coalesce(p_operation.metadata, '{}'), signalbox.clock(), 0, 0, 0, coalesce(p_operation.weight, 1), null,
-    signalbox.clock() + signalbox.ms(least(p_operation.max_wait_ms, v_settings.max_wait_ms)))::signalbox.waiting;
   if v_counts.waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null
       or v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) <= p_line.concurrency_limit) then
@@ -62,6 +62,7 @@ begin
       update signalbox.lines n
         set claim_round = signalbox.round_after(n.claim_round, v_claim.place - n.order_base) where n.queue = v_queue;
     end if;
+    perform signalbox.ask_older(p_line, v_settings, v_claim);
     -- It never stood in line: it was asked for when it was granted.
     v_claim.enqueued_at := null;
     v_lease := signalbox.grant_slot(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token, true,
@@ -79,13 +80,14 @@ begin
     return next v_answer;
     return;
   end if;
-  for v_moved in select * from signalbox.make_room(p_line, v_settings, p_item, v_claim) loop
+  for v_moved in select * from signalbox.make_room(p_line, v_settings, p_item, v_claim, p_operation) loop
     v_is_answered := v_is_answered or v_moved.item is not null;
     return next v_moved;
   end loop;
   if v_is_answered then
     return;
   end if;
+  perform signalbox.ask_older(p_line, v_settings, v_claim);
   v_claim := signalbox.join_line(v_counts, v_settings, v_claim, p_operation);
   v_answer.body := signalbox.waiting_body(signalbox.in_line(v_claim));
   -- Where every place is taken, as just counted, and nothing is due, the line cannot move.

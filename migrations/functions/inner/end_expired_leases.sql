@@ -9,6 +9,8 @@ declare
   v_slots integer[];
   v_lease signalbox.leases;
   v_lock_delay_ms integer;
+  v_settings signalbox.queues;
+  v_rival text;
 begin
   select array_agg(s.slot) into v_slots from (
     select l.slot from signalbox.leases l
@@ -17,7 +19,8 @@ begin
   if v_slots is null then
     return;
   end if;
-  select q.lock_delay_ms into v_lock_delay_ms from signalbox.queues q where q.queue = p_line.queue;
+  select * into v_settings from signalbox.queues q where q.queue = p_line.queue;
+  v_lock_delay_ms := v_settings.lock_delay_ms;
   for v_lease in
     select * from signalbox.leases l where l.queue = p_line.queue and l.slot = any(v_slots) order by l.slot
   loop
@@ -27,6 +30,11 @@ begin
         case when v_lease.hold_until <= v_lease.expires_at then 'max_hold' else 'expired' end,
         p_lock_delay_ms => v_lock_delay_ms);
     elsif v_lease.offered and v_lease.lapsed_offers = 0 then
+      v_rival := signalbox.newer_rival(v_settings, v_lease);
+      if v_rival is not null then
+        return next signalbox.end_lease(p_line, v_lease, 'superseded', 'superseded', p_detail => v_rival);
+        continue;
+      end if;
       insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,
           metadata, enqueued_at, attempts, place, rank, weight, joint, wait_until)
         values (v_lease.queue, v_lease.claim_id, v_lease.seq, v_lease.priority, v_lease.mode, v_lease.holder,

@@ -16,6 +16,9 @@ begin
   if not coalesce((p_item ->> 'fresh')::boolean, false) and signalbox.knows(v_line, v_claim_id) then
     return ((p_item ->> 'item')::integer, 'known', v_queue, v_claim_id, null)::signalbox_v1.decision;
   end if;
+  if v_line.closed then
+    return ((p_item ->> 'item')::integer, 'queue_closed', v_queue, v_claim_id, null)::signalbox_v1.decision;
+  end if;
   select q.max_runs into v_max_runs from signalbox.queues q where q.queue = v_queue;
   if v_line.runs + v_line.delayed >= v_max_runs then
     return ((p_item ->> 'item')::integer, 'queue_full', v_queue, v_claim_id,

@@ -1,6 +1,6 @@
 -- Gives the free slot of a narrow queue to the first claim in line, all in one statement. Call it as grant_slot: with the
 -- line locked by an earlier statement, and count_slots, called after that lock, showing this slot free and room. Null =
--- nobody waits. A grant that nobody listens for is an offer of at most 10 s. (The same rules as grant_slot's, which serves
+-- nobody waits, or only who has waited too long (max_wait_ms). A grant that nobody listens for is an offer of at most 10 s. (The same rules as grant_slot's, which serves
 -- what this does not: statements are what a grant costs.)
 create or replace function signalbox.hand_over(
   p_queue text, p_free_slot integer, p_newest_token bigint, p_max_hold_ms bigint
@@ -18,7 +18,8 @@ begin
   with head as (
     delete from signalbox.waiting w where w.ctid = (
       select x.ctid from signalbox.waiting x
-      where x.queue = p_queue and x.kind = 'claim' order by x.place, x.seq, x.rank limit 1)
+      where x.queue = p_queue and x.kind = 'claim' and (x.wait_until is null or x.wait_until > v_now)
+      order by x.place, x.seq, x.rank limit 1)
     returning w.*),
   forgotten as (
     delete from signalbox.heard h where h.ctid = any(array(

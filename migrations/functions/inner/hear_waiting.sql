@@ -39,5 +39,8 @@ begin
         where h.ctid = any(array(select o.ctid from found o)) and h.ctid = f.ctid
         returning f.item, f.claim)
     select h.item, 'waiting', (h.claim).queue, (h.claim).claim_id, signalbox.waiting_body(signalbox.in_line(h.claim))
-    from heard h where not signalbox.can_advance((h.claim).queue);
+    from heard h
+    -- One that has waited for too long is ended by who decides.
+    where ((h.claim).wait_until is null or (h.claim).wait_until > signalbox.clock())
+      and not signalbox.can_advance((h.claim).queue);
 end $$;

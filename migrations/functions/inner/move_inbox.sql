@@ -15,7 +15,8 @@ declare
   v_payloads json[];
 begin
   if p_claim_id is null then
-    select least(p_max, q.max_runs - n.runs - n.delayed) into v_room
+    -- A closed queue takes none: they wait here until it is opened.
+    select case when n.closed then 0 else least(p_max, q.max_runs - n.runs - n.delayed) end into v_room
       from signalbox.lines n join signalbox.queues q on q.queue = n.queue where n.queue = p_queue;
     for v_row in
       select i.ctid, octet_length(i.payload::text) as bytes from signalbox.inbox i where i.queue = p_queue

@@ -3,7 +3,7 @@
 -- payloads beside them, by item from 1), "priority", "labels", "delay_ms", "max_attempts", "max_age_ms", "enqueued_at", "fresh",
 -- "batch", "batch_rank"}].
 -- The lines must be locked by an earlier statement. Codes: queued; known (the id is there, or remembered: nothing
--- changes); queue_full. Seq is given here, under the lock, so the order of a line is the order in which runs got here,
+-- changes); queue_closed; queue_full. Seq is given here, under the lock, so the order of a line is the order in which runs got here,
 -- whatever committed when. The caller refreshes what is ready.
 create or replace function signalbox.place_runs(p_items jsonb, p_payloads json[] default null) returns setof signalbox_v1.decision
 language plpgsql
@@ -43,7 +43,8 @@ begin
     from probed p),
   decided as materialized (
     select m.*, m.next_seq + m.nth - 1 as seq,
-      case when not m.is_new then 'known' when m.runs + m.nth > m.max_runs and m.unbounded is not true then 'queue_full'
+      case when not m.is_new then 'known'
+        when (m.line).closed and m.unbounded is not true then 'queue_closed' when m.runs + m.nth > m.max_runs and m.unbounded is not true then 'queue_full'
         else 'queued' end as code
     from numbered m),
   -- Places one after another, in the order of arrival: turns are taken, and batches begun.

@@ -1,6 +1,6 @@
 -- Ends a grant and puts its claim or run back at its old place (or behind the others, by retry_place): at once, or delayed. p_reason: released (the holder asked
 -- for a retry), expired or max_hold (its time ran out), untaken (nobody began to work on it: the attempt does not count). A
--- run that has used up its attempts or its age is dead instead. Under the line's lock; the caller advances the line.
+-- run that has used up its attempts or its age is dead instead; a claim that a newer one supersedes is superseded. Under the line's lock; the caller advances the line.
 create or replace function signalbox.put_back(
   p_line signalbox.lines, p_lease signalbox.leases, p_reason text, p_delay_ms bigint default 0,
   p_outcome text default null, p_error text default null, p_lock_delay_ms integer default 0
@@ -15,6 +15,7 @@ declare
   v_blockers integer;
   v_is_last boolean;  -- it goes behind all that wait, by the queue's retry_place
   v_seq bigint;
+  v_rival text;
 begin
   select * into v_settings from signalbox.queues q where q.queue = p_lease.queue;
   if p_lease.kind = 'run' and p_reason <> 'untaken' then
@@ -24,6 +25,11 @@ begin
     elsif v_run.dead_after <= v_now then
       return signalbox.end_lease(p_line, p_lease, 'dead', 'max_age', p_outcome, p_lock_delay_ms, p_error => p_error);
     end if;
+  end if;
+  v_rival := signalbox.newer_rival(v_settings, p_lease);
+  if v_rival is not null then
+    return signalbox.end_lease(p_line, p_lease, 'superseded', 'superseded', p_outcome, p_lock_delay_ms,
+      p_detail => v_rival, p_error => p_error);
   end if;
   v_is_last := v_settings.retry_place = 'last' and p_reason <> 'untaken';
   if v_is_last then

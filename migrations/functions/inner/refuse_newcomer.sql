@@ -5,7 +5,9 @@ create or replace function signalbox.refuse_newcomer(
 language plpgsql
 as $$
 begin
-  if coalesce(p_operation.ttl_ms, p_settings.default_ttl_ms) > p_settings.max_ttl_ms then
+  if p_line.closed then
+    return (p_item, 'queue_closed', p_line.queue, p_operation.claim_id, null)::signalbox_v1.decision;
+  elsif coalesce(p_operation.ttl_ms, p_settings.default_ttl_ms) > p_settings.max_ttl_ms then
     return (p_item, 'ttl_too_long', p_line.queue, p_operation.claim_id,
       jsonb_build_object('max_ttl_ms', p_settings.max_ttl_ms))::signalbox_v1.decision;
   end if;

@@ -10,6 +10,7 @@ declare
   v_lease signalbox.leases;
   v_max_hold_ms bigint;
   v_granted integer := 0;
+  v_is_served boolean := false;   -- nobody is left but who has waited too long
 begin
   select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_line.queue;
   while v_granted < least(p_max, p_line.waiting) loop
@@ -19,15 +20,22 @@ begin
     end if;
     if not p_line.wide and v_slots.free_slot is not null then
       v_lease := signalbox.hand_over(p_line.queue, v_slots.free_slot, v_slots.newest_token, v_max_hold_ms);
-      exit when v_lease.queue is null;
+      v_is_served := v_lease.queue is null;
+      exit when v_is_served;
     else
       select * into v_claim from signalbox.waiting w
-        where w.queue = p_line.queue and w.kind = 'claim' order by w.place, w.seq, w.rank limit 1;
-      exit when not found;
+        where w.queue = p_line.queue and w.kind = 'claim'
+          and (w.wait_until is null or w.wait_until > signalbox.clock())
+        order by w.place, w.seq, w.rank limit 1;
+      v_is_served := not found;
+      exit when v_is_served;
       v_lease := signalbox.serve_claim(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
         v_max_hold_ms);
     end if;
     v_granted := v_granted + 1;
     return next (null, 'held', p_line.queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
   end loop;
+  if v_is_served then
+    return query select * from signalbox.end_timed_out(p_line, p_max);
+  end if;
 end $$;

@@ -14,8 +14,13 @@ begin
   select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_line.queue;
   while v_granted < p_max loop
     select * into v_claim from signalbox.waiting w
-      where w.queue = p_line.queue and w.kind = 'claim' order by w.place, w.seq, w.rank limit 1;
-    exit when not found;
+      where w.queue = p_line.queue and w.kind = 'claim'
+        and (w.wait_until is null or w.wait_until > signalbox.clock())
+      order by w.place, w.seq, w.rank limit 1;
+    if not found then
+      return query select * from signalbox.end_timed_out(p_line, p_max);
+      exit;
+    end if;
     v_slots := signalbox.count_slots(p_line);
     exit when v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) > p_line.concurrency_limit;
     v_lease := signalbox.serve_claim(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,

@@ -44,6 +44,7 @@ function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly
 function queueRow(queue: QueueDetail): readonly string[] {
   const state = [
     ...(queue.paused ? ['paused'] : []),
+    ...(queue.closed ? ['closed'] : []),
     ...(queue.blocked ? ['blocked'] : []),
     ...(queue.draining > 0 ? [`draining ${queue.draining}`] : []),
   ].join(', ');

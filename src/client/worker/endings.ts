@@ -16,7 +16,7 @@ export interface EndedRun {
 }
 
 /** Where the service has put the run; absent if only the answer to a repeat says that it took the report. */
-export type EndedState = 'released' | 'waiting' | 'delayed' | 'dead';
+export type EndedState = 'released' | 'waiting' | 'delayed' | 'dead' | 'superseded';
 
 export interface EndingsOptions {
   readonly client: SignalboxClient;

@@ -54,7 +54,7 @@ test('every verb works through the pooler, each call on whatever connection come
   await rowsOf(other, `select * from signalbox_v1.delete_pattern('q*')`);
   for (const sweep of [
     ...['sweep_lines', 'sweep_leases', 'sweep_silent', 'sweep_inbox'],
-    ...['sweep_due', 'sweep_overdue'],
+    ...['sweep_due', 'sweep_overdue', 'sweep_wait_timeouts'],
   ])
     await rowsOf(other, `select * from signalbox_v1.${sweep}($1, $2)`, ['r', term?.epoch]);
   await rowsOf(one, 'select signalbox_v1.sweep_partitions($1, $2, 7)', ['r', term?.epoch]);
