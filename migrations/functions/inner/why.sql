@@ -19,6 +19,7 @@ as $$
       when 'blocked' then 'a run before it failed or waits for its retry, and on_failure keeps those behind it'
       else replace(p_waiting_for, '_', ' ') end
     || coalesce('; about ' || case
+        when p_estimated_wait_ms is null then null
         when p_estimated_wait_ms < 1000 then 'a second'
         when p_estimated_wait_ms < 120000 then format('%s s', round(p_estimated_wait_ms / 1000.0))
         when p_estimated_wait_ms < 7200000 then format('%s min', round(p_estimated_wait_ms / 60000.0))

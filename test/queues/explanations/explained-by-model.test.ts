@@ -32,7 +32,7 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 async function play(db: TestDatabase, name: string, steps: readonly Step[]): Promise<void> {
-  const startMs = Date.now();
+  const startMs = Date.parse('2026-11-21T12:00:00Z');
   const model = new QueueModel(startMs);
   await stopClockAt(db, startMs);
   await makeQueues(db, [name], {});
