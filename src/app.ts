@@ -43,6 +43,7 @@ import { programVersion } from './runtime/version.ts';
 import { Database } from './store/database.ts';
 import { type EmbeddedServer, openEmbeddedServer } from './store/embedded/index.ts';
 import { failureKind, isRefusedLogin } from './store/failures.ts';
+import { readLineFigures } from './store/line-figures.ts';
 import { readMergeQueueFigures } from './store/merge-queue-figures.ts';
 import { migrate } from './store/migrator.ts';
 import { isWritablePrimary } from './store/orchestrator-reads.ts';
@@ -345,6 +346,7 @@ async function startReplica({
     notificationsWork: () => listener.works,
     connections: () => db.usage(),
   });
+  metrics.lines.readWith(() => readLineFigures(db, { limit: 1000, timeoutMs: 1000 }));
   metrics.mergeQueues.readWith(() => readMergeQueueFigures(db, { limit: 1000, timeoutMs: 1000 }));
   const http = buildHttpServer({
     coordinator,

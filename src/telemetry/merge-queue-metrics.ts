@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { within } from './within.ts';
 
 /** How a merge queue stands; those of absent numbers have no gauge. */
 export interface MergeQueueNumbers {
@@ -202,18 +203,5 @@ export class MergeQueueMetrics {
       if (oldestWaitMs !== null) this.#oldestWait.set({ queue }, oldestWaitMs / 1000);
       if (holderAgeMs !== null) this.#holderAge.set({ queue }, holderAgeMs / 1000);
     }
-  }
-}
-
-/** Undefined if it failed or took longer. */
-async function within<Result>(ms: number, work: Promise<Result>): Promise<Result | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  try {
-    return await Promise.race([work.catch(() => undefined), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

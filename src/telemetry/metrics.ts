@@ -1,8 +1,9 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { LineMetrics } from './line-metrics.ts';
 import { MergeQueueMetrics } from './merge-queue-metrics.ts';
 import { WebhookMetrics } from './webhook-metrics.ts';
 
-/** Read when a scrape comes, from this process's memory: only how merge queues stand is asked of the database. */
+/** Read when a scrape comes, from this process's memory: only how lines and merge queues stand is asked of the database. */
 export interface Gauges {
   readonly waitingClients: () => number;
   readonly waitingTakers: () => number;
@@ -32,6 +33,7 @@ export class Metrics {
   readonly #chores: Histogram<'chore' | 'result'>;
   readonly #swept: Counter<'chore' | 'count'>;
   readonly #terms: Counter<'change'>;
+  readonly lines: LineMetrics;
   /** Those of /merge-queue. */
   readonly mergeQueues: MergeQueueMetrics;
   /** Those of webhooks. */
@@ -40,6 +42,7 @@ export class Metrics {
   constructor() {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry, prefix: 'signalbox_' });
+    this.lines = new LineMetrics(this.#registry);
     this.mergeQueues = new MergeQueueMetrics(this.#registry);
     this.webhooks = new WebhookMetrics(this.#registry);
     this.#requests = new Histogram({
@@ -103,7 +106,7 @@ export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
   async text(): Promise<string> {
-    await this.mergeQueues.refresh();
+    await Promise.all([this.lines.refresh(), this.mergeQueues.refresh()]);
     return this.#registry.metrics();
   }
 
