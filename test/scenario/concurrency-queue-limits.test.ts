@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readSettings } from '../../src/config/settings.ts';
+import type { HeldClaim } from '../../src/protocol/claims.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { anId, held, type TestClient, waiting } from '../support/http-client.ts';
 import { oneReplica } from '../support/one-replica.ts';
@@ -46,6 +47,28 @@ describe('limits', () => {
     await client.put(queue, { concurrency_limit: 5 });
     for (const reply of await Promise.all(asking)) expect(reply.status).toBe(200);
     expect((await client.queue(queue)).body).toMatchObject({ held: 5, waiting: 0 });
+  });
+
+  it('P61: with a limit and cancel-in-progress a newer run asks the older of its branch to stop, and waits until it has', async () => {
+    const queue = anId('q');
+    await client.put(queue, { concurrency_limit: 2, supersede_by: 'branch', cancel_in_progress: true });
+    const push = (claim_id: string, branch: string) =>
+      client.ask<HeldClaim>('POST', `/v1/queues/${queue}/acquire`, {
+        claim_id,
+        holder: claim_id,
+        mode: 'latest_only',
+        labels: { branch },
+      });
+    const [main, dev] = [await push('main-1', 'main'), await push('dev-1', 'dev')];
+    expect([main.status, dev.status]).toEqual([200, 200]);
+    expect((await push('main-2', 'main')).status).toBe(202);
+    expect((await push('main-3', 'main')).status).toBe(202);
+    expect(await client.get(queue, 'main-2')).toMatchObject({ body: { state: 'superseded' } });
+    expect((await client.renew(main.body)).body.release_requested).toBe(true);
+    expect((await client.renew(dev.body)).body.release_requested).toBe(false);
+    expect((await client.queue(queue)).body).toMatchObject({ held: 2, waiting: 1 });
+    await client.release(main.body, { outcome: 'cancelled' });
+    expect(await client.get(queue, 'main-3')).toMatchObject({ body: { state: 'held', release_requested: false } });
   });
 
   it('P59: a change of one queue moves its own line and no other', async () => {

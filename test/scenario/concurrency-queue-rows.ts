@@ -75,7 +75,7 @@ export const rows: Readonly<Record<string, Row>> = {
   P59: inQueue('a change of one queue wakes that queue only'),
   P60: inBoth('deleted: a waiting one, a going one, the queue'),
   P62: inQueue('looking at a queue: absent, empty, busy, and with its lock held'),
-  P61: not('a limit and cancel-in-progress together are refused', 'here they go together'),
+  P61: inQueue('a limit and cancel-in-progress together (theirs: refused; here the older are asked to stop)'),
   P63: inBoth('order of the runs of one event: the one that was given; at the gate by creation, then by name'),
 
   P70: inBoth('limit 1, ten runs: all succeed, at most one by the recorded times'),
