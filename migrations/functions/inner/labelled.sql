@@ -1,4 +1,5 @@
--- What an event tells, with the labels of its claim if it has any: the feed is filtered by them.
+-- What an event tells, with the labels of its claim if it has any: the feed is filtered by them. (One expression that names
+-- p_data once: it is put into the statements that grant and release.)
 create or replace function signalbox.labelled(p_data jsonb, p_labels jsonb) returns jsonb
 language sql immutable
-as $$ select case when p_labels = '{}' then p_data else p_data || jsonb_build_object('labels', p_labels) end $$;
+as $$ select p_data || case when p_labels = '{}' then '{}' else jsonb_build_object('labels', p_labels) end $$;
