@@ -21,6 +21,7 @@ const notPossible: readonly ErrorCode[] = [
   'claim_not_found',
   'not_retryable',
   'not_blocking',
+  'queue_in_use',
   'merge_queue_not_found',
   'merge_queue_in_use',
   'webhook_not_found',

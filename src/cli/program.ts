@@ -6,6 +6,7 @@ import { addDeadLetterCommands } from './dead-letters.ts';
 import { describeElect, electCommand, type ElectFlags } from './elect.ts';
 import { exitCode } from './exit-codes.ts';
 import { addMergeQueueCommands } from './merge-queue.ts';
+import { addQueueCommands } from './queue.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
 import { describeStatus, statusCommand, type StatusFlags } from './status.ts';
 import { describeTekton, tektonCommand, type TektonFlags } from './tekton.ts';
@@ -65,6 +66,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   };
   addDeadLetterCommands(program, environment, done);
   addBlockedCommands(program, environment, done);
+  addQueueCommands(program, environment, done);
   addMergeQueueCommands(program, environment, done);
   addWebhookCommands(program, environment, done);
   try {
@@ -93,6 +95,17 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
 function isClientCommand(name: string | undefined): boolean {
   return (
     name !== undefined &&
-    ['run', 'elect', 'status', 'dead-letters', 'blocked', 'merge-queue', 'webhook', 'tekton', 'apply'].includes(name)
+    [
+      'run',
+      'elect',
+      'status',
+      'dead-letters',
+      'blocked',
+      'queue',
+      'merge-queue',
+      'webhook',
+      'tekton',
+      'apply',
+    ].includes(name)
   );
 }

@@ -10,6 +10,7 @@ export {
 export { isTransient } from './answer.ts';
 export type { BatchResult, BatchResults } from './batch.ts';
 export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
+export { drainQueue, type Drained, type DrainOptions } from './drain.ts';
 export { campaign, type CampaignOptions, type ElectionName } from './election/campaign.ts';
 export { NotAnElectionError, ResignedError } from './election/errors.ts';
 export { handOverRequests, type HandOverWatch, watchForHandOver } from './election/hand-over.ts';

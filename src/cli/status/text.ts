@@ -1,7 +1,7 @@
 import type { OrchestratorView } from '../../protocol/orchestrator.ts';
-import type { QueueDetail } from '../../protocol/queues.ts';
 import { inWords } from '../duration.ts';
 import { mergeQueueBlock, mergeQueuesTable } from '../merge-queue/text.ts';
+import { queueBlock, queuesTable } from '../queue/text.ts';
 import type { Status } from '../status.ts';
 import { table } from './table.ts';
 
@@ -11,12 +11,8 @@ export function statusText({ orchestrator, queues, merge_queues: mergeQueues, mi
     ...(orchestrator === null
       ? [`${url}  (leader and replicas: not with this token)`]
       : leadershipBlocks(orchestrator, url)),
-    queues.length === 0
-      ? mergeQueues.length === 0
-        ? 'no queues'
-        : ''
-      : table(['QUEUE', 'LIMIT', 'HELD', 'WAITING', 'DELAYED', 'DEAD', 'OLDEST WAIT', 'STATE'], queues.map(queueRow)),
-    ...queues.filter(({ held, waiting }) => held + waiting > 0).map(queueBlock),
+    queues.length === 0 ? (mergeQueues.length === 0 ? 'no queues' : '') : queuesTable(queues),
+    ...queues.filter(({ held, waiting }) => held + waiting > 0).map((queue) => queueBlock(queue)),
     ...(mergeQueues.length === 0 ? [] : [mergeQueuesTable(mergeQueues)]),
     ...mergeQueues.filter(({ requests }) => requests.length > 0).map((queue) => mergeQueueBlock(queue)),
     ...missing.map((name) => `there is no queue ${name}`),
@@ -39,61 +35,4 @@ function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly
       ]),
     ),
   ];
-}
-
-function queueRow(queue: QueueDetail): readonly string[] {
-  const state = [
-    ...(queue.paused ? ['paused'] : []),
-    ...(queue.closed ? ['closed'] : []),
-    ...(queue.blocked ? ['blocked'] : []),
-    ...(queue.draining > 0 ? [`draining ${queue.draining}`] : []),
-  ].join(', ');
-  return [
-    queue.queue,
-    queue.concurrency_limit === null ? 'none' : `${queue.concurrency_limit}`,
-    `${queue.held}`,
-    `${queue.waiting}`,
-    `${queue.delayed}`,
-    `${queue.dead_letters}`,
-    queue.oldest_wait_ms === null ? '-' : inWords(queue.oldest_wait_ms),
-    state === '' ? 'open' : state,
-  ];
-}
-
-/** Who holds, and the heads of the line with reasons: claims with their holders, then runs, which nobody holds yet. */
-function queueBlock({ queue, holders, line, run_line: runs, held, waiting }: QueueDetail): string {
-  const holderRows = holders.map((lease) => [
-    `slot ${lease.slot}`,
-    lease.claim_id,
-    lease.holder,
-    lease.expired ? 'expired' : `${inWords(lease.ttl_remaining_ms)} left`,
-    `token ${lease.fencing_token}${lease.release_requested ? ', asked to stop' : ''}`,
-  ]);
-  const lineRows = line.map((claim) => [
-    `position ${claim.position}`,
-    claim.claim_id,
-    claim.holder,
-    claim.waiting_for,
-    `priority ${claim.priority}, since ${claim.enqueued_at}`,
-    claim.why,
-  ]);
-  const runRows = runs.map((run) => [
-    `position ${run.position}`,
-    run.claim_id,
-    run.attempts === 0 ? 'run' : `run, attempts ${run.attempts}`,
-    run.waiting_for,
-    `priority ${run.priority}, since ${run.enqueued_at}`,
-  ]);
-  const shown = line.length + runs.length;
-  const more = [
-    ...(held > holders.length ? [`  and ${held - holders.length} more holders`] : []),
-    ...(waiting > shown ? [`  and ${waiting - shown} more in line`] : []),
-  ];
-  return [queue, indented(table([], [...holderRows, ...lineRows, ...runRows])), ...more]
-    .filter((text) => text !== '')
-    .join('\n');
-}
-
-function indented(text: string): string {
-  return text.replace(/^(?=.)/gm, '  ');
 }
