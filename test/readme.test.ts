@@ -137,7 +137,8 @@ describe('the commands of the README', () => {
     expect(output).toContain('cleared acme/shop/main: 1 build');
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
-  });
+    // Some thirty processes, one after another.
+  }, 90_000);
 
   it('in SQL run as they stand', async () => {
     const client = new pg.Client({ connectionString: databaseUrl });
