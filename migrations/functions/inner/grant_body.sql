@@ -3,7 +3,7 @@
 create or replace function signalbox.grant_body(
   p_slot integer, p_token bigint, p_ttl_ms integer, p_ttl_remaining_ms bigint, p_granted_at text
 ) returns jsonb
-language sql immutable
+language sql stable
 as $$
   select jsonb_build_object('slot', p_slot, 'fencing_token', p_token, 'ttl_ms', p_ttl_ms,
     'ttl_remaining_ms', p_ttl_remaining_ms, 'granted_at', p_granted_at)
