@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type AcquireOutcome, acquireLease, isTransient, withdrawClaim } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import { processIdentity } from '../runtime/ids.ts';
@@ -16,6 +16,7 @@ export interface RunFlags extends ServiceFlags {
   readonly ttl?: number;
   readonly priority: number;
   readonly skipIfBusy?: true;
+  readonly latestOnly?: true;
   readonly waitTimeout?: number;
   readonly maxWait?: number;
   readonly claimId?: string;
@@ -37,6 +38,12 @@ export function describeRun(command: Command): Command {
     )
     .option('--priority <n>', 'higher goes first', wholeNumber, 0)
     .option('--skip-if-busy', 'do not wait: exit 120 if there is no free place')
+    .addOption(
+      new Option(
+        '--latest-only',
+        'end older waiting runs of this option, and with cancel_in_progress ask running ones to end',
+      ).conflicts('skipIfBusy'),
+    )
     .option('--wait-timeout <duration>', 'give up after so long in line (default: never)', durationMs(0, 2_592_000_000))
     .option(
       '--max-wait <duration>',
@@ -98,7 +105,7 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
       claimId,
       ttlMs,
       priority,
-      mode: flags.skipIfBusy === true ? 'skip_if_busy' : 'wait',
+      mode: flags.skipIfBusy === true ? 'skip_if_busy' : flags.latestOnly === true ? 'latest_only' : 'wait',
       labels: label,
       waitTimeoutMs,
       maxWaitMs: flags.maxWait,

@@ -106,13 +106,15 @@ const Instant = z.string().meta({ format: 'date-time' });
 export const QueueSummary = z.object({
   queue: QueueName,
   ...QueueSettings.shape,
-  held: z.int().meta({ description: 'Places taken, leases that ran out and are not ended yet included.' }),
+  held: z.int().meta({ description: 'Holders, those whose lease ran out and is not ended yet included.' }),
   waiting: z.int().meta({ description: 'Claims and runs in line.' }),
   runs: z.int().meta({ description: 'Those in line that are runs.' }),
   delayed: z.int().meta({ description: 'Not in line yet: enqueued or retried for later.' }),
   blocked: z.boolean().meta({ description: 'A retried or stopped run keeps others waiting.' }),
   dead_letters: z.int(),
-  draining: z.int().meta({ description: 'Holders above the limit; they finish, nobody new is granted meanwhile.' }),
+  draining: z.int().meta({
+    description: 'Places taken above the limit; their holders finish, nobody new is granted meanwhile.',
+  }),
   oldest_wait_ms: z.int().nullable(),
   version: z.int(),
   auto_created: z.boolean(),

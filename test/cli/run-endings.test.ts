@@ -48,6 +48,18 @@ describe('not acquired', () => {
     expect((await app.client.queue(queue)).body).toMatchObject({ held: 1, waiting: 0 });
   });
 
+  it('exits with 120 when it has waited for longer than --max-wait, and when the queue is closed', async () => {
+    const queue = anId('patience');
+    await app.client.hold(queue, { ttl_ms: 60_000 });
+    await using patient = await runScript(app.url, queue, 'echo never', { flags: ['--max-wait', '1s'] });
+    expect(await patient.ended).toMatchObject({ exitCode: 120 });
+    expect(patient.output).toContain('expired (wait_timeout)');
+    await app.client.put(queue, { closed: true });
+    await using late = await runScript(app.url, queue, 'echo never');
+    expect(await late.ended).toMatchObject({ exitCode: 120 });
+    expect(late.output).toContain('is closed');
+  });
+
   it.each([
     { verb: 'break', body: { reason: 'test', actor: 'me' }, exitCode: 120 },
     { verb: 'cancel', body: {}, exitCode: 122 },
@@ -110,6 +122,24 @@ describe('the command', () => {
     await app.client.cancel(queue, 'mine');
     expect(await wrapper.ended).toMatchObject({ exitCode: 5 });
     expect(await endsOf(database, queue)).toMatchObject([{ state: 'released', outcome: 'cancelled' }]);
+  });
+
+  it('with --latest-only gives way to a newer one where the queue has cancel_in_progress', async () => {
+    const queue = anId('latest');
+    await app.client.put(queue, { cancel_in_progress: true });
+    const flags = ['--latest-only', '--ttl', '1500ms'];
+    await using older = await runScript(
+      app.url,
+      queue,
+      'trap "echo yielding; exit 3" TERM; while :; do sleep 0.1; done',
+      { flags },
+    );
+    await older.line(/holding/);
+    await using newer = await runScript(app.url, queue, 'echo the newest', { flags });
+    expect(await older.ended).toMatchObject({ exitCode: 3 });
+    expect(older.output).toContain('yielding');
+    expect(await newer.ended).toMatchObject({ exitCode: 0 });
+    expect(newer.output).toContain('the newest');
   });
 
   it('is ended soon, with 121, when an operator breaks its lease', async () => {

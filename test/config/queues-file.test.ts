@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseQueuesFile, RefusedFileError } from '../../src/config/queues-file.ts';
+import { everySetting } from '../support/every-setting.ts';
 
 const read = (content: string, environment: Record<string, string> = {}) =>
   parseQueuesFile('queues.yaml', content, environment);
@@ -39,6 +40,11 @@ merge_queues:
     expect([...file.mergeQueues.values()]).toMatchObject([
       { id: { name: 'merge-queue/acme/shop/release/1.10' }, change: { ttl_ms: 5000, success_completes: 'contained' } },
     ]);
+  });
+
+  it('takes every setting that a queue has, for queues and patterns', () => {
+    const file = read(JSON.stringify({ queues: { q: everySetting }, patterns: { 'q/*': everySetting } }));
+    expect([file.queues.get('q' as never), file.patterns.get('q/*' as never)]).toEqual([everySetting, everySetting]);
   });
 
   it('may be empty', () => {

@@ -35,6 +35,26 @@ describe('skip_if_busy', () => {
     expect(await client.acquire(queue, asked)).toMatchObject({ status: 200 });
   });
 
+  it('is granted in each of these states as soon as it passes, and refused by a closed queue in its own words', async () => {
+    const queue = anId('q');
+    const skip = () => client.acquire(queue, { mode: 'skip_if_busy' });
+    await client.put(queue, { lock_delay_ms: 600_000, concurrency_limit: 2 });
+    const lease = await client.hold(queue);
+    await client.ask('POST', `/v1/queues/${queue}/claims/${lease.claim_id}/break`, { reason: 'test', actor: 'me' });
+    // One place in lock delay, one lease that was broken: limit 1 has none left.
+    await client.put(queue, { concurrency_limit: 1 });
+    expect(await skip()).toMatchObject(busy);
+    await client.put(queue, { concurrency_limit: 2 });
+    expect(await skip()).toMatchObject({ status: 200 });
+    expect(await skip()).toMatchObject(busy);
+    await client.put(queue, { concurrency_limit: 4, closed: true });
+    expect(await skip()).toMatchObject({ status: 409, body: { code: 'queue_closed' } });
+    await client.put(queue, { closed: false });
+    expect(await client.acquire(queue, { mode: 'skip_if_busy', weight: 3 })).toMatchObject(busy);
+    expect(await client.acquire(queue, { mode: 'skip_if_busy', weight: 2 })).toMatchObject({ status: 200 });
+    expect((await client.queue(queue)).body.waiting).toBe(0);
+  });
+
   it('never overtakes the line', async () => {
     const queue = anId('q');
     await client.put(queue, { concurrency_limit: 0 });

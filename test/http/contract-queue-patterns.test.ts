@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EventPage } from '../../src/protocol/events.ts';
 import type { QueuePatternDetail, QueuePatternPage } from '../../src/protocol/patterns.ts';
+import { everySetting } from '../support/every-setting.ts';
 import { anId, held, type Problem, type TestClient } from '../support/http-client.ts';
 import { oneReplica } from '../support/one-replica.ts';
 import { lineUp } from '../support/test-app.ts';
@@ -231,4 +232,14 @@ describe('what a file made', () => {
     expect((await client.ask('PUT', url, made)).status).toBe(400);
     expect((await client.ask('GET', url)).body).toMatchObject({ made: nothing, version: 2 });
   });
+});
+
+it('a pattern takes every setting that a queue has, and gives it to its queues', async () => {
+  const prefix = `${anId('every')}/`;
+  await client.put(`${prefix}q`, { paused: false, inherit: [] });
+  expect(await put(`${prefix}*`, everySetting)).toMatchObject({ status: 200, body: { settings: everySetting } });
+  const { sources, ...queue } = (await client.queue(`${prefix}q`)).body;
+  expect(queue).toMatchObject({ ...everySetting, paused: false });
+  expect(new Set(Object.values(sources))).toEqual(new Set(['local', `pattern: ${prefix}*`]));
+  expect(await put(`${prefix}*`, { ...everySetting, on_full: 'drop' })).toMatchObject({ status: 400 });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { everySetting } from '../support/every-setting.ts';
 import { anId, held, type TestClient } from '../support/http-client.ts';
 import { lineUp, shapeOf, untilWaiting } from '../support/test-app.ts';
 import { oneReplica } from '../support/one-replica.ts';
@@ -101,34 +102,7 @@ describe('PUT of a queue', () => {
 
   it('keeps the value of absent fields, and null means none where it may', async () => {
     const queue = anId('q');
-    const settings = {
-      concurrency_limit: 7,
-      paused: true,
-      default_ttl_ms: 2000,
-      max_ttl_ms: 86_400_000,
-      waiting_ttl_ms: 5000,
-      max_waiting: 3,
-      max_hold_ms: 90_000,
-      lock_delay_ms: 10,
-      claim_memory_ms: 604_800_000,
-      max_runs: 5,
-      max_attempts: 1000,
-      max_age_ms: 31_536_000_000,
-      retry_delay_ms: 86_400_000,
-      retry_delay_max_ms: 31_536_000_000,
-      on_failure: 'stop',
-      priority_head_start_ms: 86_400_000,
-      rotate_by: 'tenant',
-      retry_place: 'last',
-      supersede_by: 'branch',
-      cancel_in_progress: true,
-      on_full: 'drop_last',
-      max_wait_ms: 31_536_000_000,
-      reserve_max_ms: 600_000,
-      on_failover: 'immediate',
-      closed: true,
-      cleanup: true,
-    };
+    const settings = { ...everySetting };
     await client.put(queue, settings);
     expect((await client.put(queue, {})).body).toMatchObject(settings);
     const none = {
@@ -275,17 +249,40 @@ describe('concurrency_limit, live', () => {
     expect(await client.get(queue, 'next')).toMatchObject({ body: { state: 'held' } });
   });
 
-  it('removed (null), it drains a line of 250 at once', async () => {
+  it('removed (null), it drains a line of 1,000 at once, page by page', async () => {
     const queue = anId('q');
     await client.put(queue, { concurrency_limit: 0 });
-    const claims = Array.from({ length: 250 }, (_, i) => `c${i}`);
-    await Promise.all(claims.map((claim_id) => client.acquire(queue, { claim_id })));
+    const claims = Array.from({ length: 1000 }, (_, i) => ({
+      op: 'acquire',
+      queue,
+      claim_id: `c${i}`,
+      holder: `holder of c${i}`,
+    }));
+    await client.batch(claims);
     const unlimited = (await client.put(queue, { concurrency_limit: null })).body;
-    expect(unlimited).toMatchObject({ concurrency_limit: null, held: 250, waiting: 0, draining: 0 });
+    expect(unlimited).toMatchObject({ concurrency_limit: null, held: 1000, waiting: 0, draining: 0 });
     expect(unlimited.holders).toHaveLength(100);
     expect(await client.acquire(queue)).toMatchObject({ status: 200 });
     // And back: everybody above the limit drains.
-    expect((await client.put(queue, { concurrency_limit: 1 })).body).toMatchObject({ held: 251, draining: 250 });
+    expect((await client.put(queue, { concurrency_limit: 1 })).body).toMatchObject({ held: 1001, draining: 1000 });
+  });
+
+  it('lowered, removed and raised, it counts weights', async () => {
+    const queue = anId('q');
+    await client.put(queue, { concurrency_limit: 6 });
+    const heavy = await client.hold(queue, { weight: 4 });
+    const light = await client.hold(queue, { weight: 2 });
+    await client.acquire(queue, { claim_id: 'a', holder: 'a', weight: 3 });
+    await client.acquire(queue, { claim_id: 'b', holder: 'b' });
+    expect((await client.put(queue, { concurrency_limit: 3 })).body).toMatchObject({ held: 2, draining: 3 });
+    await client.release(heavy);
+    // Two of three places are taken: a, which needs three, is not passed by b.
+    expect((await client.queue(queue)).body).toMatchObject({ held: 1, draining: 0, waiting: 2 });
+    expect((await client.put(queue, { concurrency_limit: 5 })).body).toMatchObject({ held: 2, waiting: 1 });
+    expect((await client.put(queue, { concurrency_limit: 0 })).body).toMatchObject({ held: 2, draining: 5 });
+    expect((await client.put(queue, { concurrency_limit: null })).body).toMatchObject({ held: 3, waiting: 0 });
+    await client.release(light);
+    expect((await client.queue(queue)).body).toMatchObject({ held: 2, draining: 0 });
   });
 
   it.each([{ concurrency_limit: 0 }, { paused: true }])(

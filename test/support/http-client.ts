@@ -29,6 +29,9 @@ export interface Acquire {
   readonly wait_ms?: number;
   readonly mode?: 'wait' | 'skip_if_busy' | 'latest_only';
   readonly priority?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly weight?: number;
+  readonly max_wait_ms?: number;
 }
 
 export interface Enqueue {
