@@ -1,20 +1,25 @@
 -- Every queue: its limit and settings, how many hold and wait (claims and runs; runs: those of them that are runs), for how
--- long the oldest has waited, how many are delayed or kept as dead letters, and whether one of these blocks the line.
+-- long the oldest has waited, how many are delayed or kept as dead letters, and whether one of these blocks the line. dirty:
+-- slots that wait for a cleaner; cleaning: those that one is at work on.
 create or replace view signalbox_v1.queues as
 select
   q.queue, n.concurrency_limit, n.paused, coalesce(s.held, 0) as held, coalesce(s.expired, 0) as expired_not_reaped,
-  n.waiting + n.runs as waiting, greatest(0, coalesce(s.places, 0) - n.concurrency_limit) as draining,
+  n.waiting + n.runs as waiting, greatest(0, coalesce(s.used, 0) - n.concurrency_limit) as draining,
   floor(extract(epoch from signalbox.clock() - w.oldest) * 1000)::bigint as oldest_wait_ms,
   q.default_ttl_ms, q.max_ttl_ms, q.waiting_ttl_ms, q.max_waiting, q.max_hold_ms, q.lock_delay_ms, q.claim_memory_ms,
   q.version, q.auto_created, q.created_at, q.updated_at,
   q.max_runs, q.max_attempts, q.max_age_ms, q.retry_delay_ms, q.retry_delay_max_ms, q.on_failure,
   n.runs, n.delayed, n.blockers > 0 as blocked, n.dead as dead_letters,
   q.priority_head_start_ms, q.rotate_by, q.retry_place, q.supersede_by, q.cancel_in_progress, q.on_full, q.max_wait_ms,
-  q.reserve_max_ms, q.on_failover, n.closed, n.cleanup, coalesce(s.places, 0) as places_taken
+  q.reserve_max_ms, q.on_failover, n.closed, n.cleanup, coalesce(s.places, 0) as places_taken,
+  n.dirty, coalesce(s.cleaning, 0) as cleaning
 from signalbox.queues q
 join signalbox.lines n on n.queue = q.queue
 left join lateral (
-  select count(*) filter (where l.state = 'held') as held, sum(l.weight) filter (where l.state = 'held') as places,
+  select count(*) filter (where l.state = 'held' and l.kind <> 'cleaning') as held,
+         count(*) filter (where l.state = 'held' and l.kind = 'cleaning') as cleaning,
+         sum(l.weight) filter (where l.state = 'held' and l.kind <> 'cleaning') as used,
+         sum(l.weight) filter (where l.state = 'held' or l.free_after > signalbox.clock()) as places,
          count(*) filter (where l.state = 'held' and l.expires_at <= signalbox.clock()) as expired
   from signalbox.leases l where l.queue = q.queue) s on true
 -- The oldest of a priority is its first: one probe for each priority (of the first 100), however long the line is.

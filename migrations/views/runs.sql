@@ -5,7 +5,7 @@ create or replace view signalbox_v1.runs as
 select
   w.queue, w.claim_id, 'waiting' as state, array_position(c.first, w.claim_id) as position,
   signalbox.waiting_for(n, coalesce(array_position(c.first, w.claim_id), 1001), s.held, s.delayed, 'run',
-    coalesce((w.place, w.seq, w.rank) > (b.place, b.seq, b.rank), false)) as waiting_for,
+    coalesce((w.place, w.seq, w.rank) > (b.place, b.seq, b.rank), false), s.cleaning) as waiting_for,
   w.priority, w.attempts, r.max_attempts, null::timestamptz as due_at, false as blocks, null as holder,
   null::integer as slot, null::bigint as fencing_token, w.enqueued_at, r.dead_after, w.labels
 from signalbox.waiting w
@@ -17,8 +17,10 @@ cross join lateral (
     order by f.place, f.seq, f.rank limit 1000) as first
   offset 0) c
 cross join lateral (
-  select count(*) filter (where l.state = 'held') as held,
-         count(*) filter (where l.free_after > signalbox.clock()) as delayed
+  select coalesce(sum(l.weight) filter (where l.state = 'held' and l.kind <> 'cleaning'), 0) as held,
+         coalesce(sum(l.weight) filter (where l.free_after > signalbox.clock() and l.free_after < 'infinity'), 0) as delayed,
+         coalesce(sum(l.weight) filter (where l.free_after = 'infinity' or l.state = 'held' and l.kind = 'cleaning'), 0)
+           as cleaning
   from signalbox.leases l where l.queue = n.queue) s
 left join lateral (
   select f.place, f.seq, f.rank from (

@@ -49,7 +49,7 @@ const faults: Readonly<Record<string, string>> = {
     where not n.paused and not exists (
         select from signalbox.waiting w where w.queue = n.queue and w.kind = 'claim')
       and (n.concurrency_limit is null or n.concurrency_limit > (
-        select count(*) from signalbox.leases l
+        select coalesce(sum(l.weight), 0) from signalbox.leases l
         where l.queue = n.queue and (l.state = 'held' or l.free_after is not null)))
       and not exists (
         select from (
@@ -66,9 +66,30 @@ const faults: Readonly<Record<string, string>> = {
       union all select queue, claim_id, enqueued_at, attempt from signalbox.leases
         where kind = 'run' and state = 'held') grants
     group by 1, 2, 3 having count(distinct attempt) <> count(*) or count(*) <> max(attempt)`,
+  'the counter of dirty slots differs from them': `
+    select n.queue, n.dirty, s.dirty from signalbox.lines n cross join lateral (
+      select count(*) as dirty from signalbox.leases l
+      where l.queue = n.queue and l.state = 'free' and l.free_after = 'infinity') s
+    where n.dirty <> s.dirty`,
+  'a slot is dirty where nothing is cleaned, or a clean one remembers whose it was': `
+    select l.queue, l.slot, l.kind, l.free_after, l.rests_until, l.previous from signalbox.leases l
+    join signalbox.lines n using (queue)
+    where l.free_after = 'infinity' and not n.cleanup
+      or l.rests_until is not null and l.free_after is distinct from 'infinity'
+      or (l.previous is not null) <> (l.kind = 'cleaning' and (l.state = 'held' or l.free_after = 'infinity'))`,
+  // The next grant of a slot after one that soiled it must be a cleaner's, and after a cleaner that failed another one.
+  'a slot was granted that nobody had cleaned': `
+    select * from (
+      select e.queue, e.type, e.data -> 'slot' as slot, e.data ->> 'kind' as kind, e.data -> 'fencing_token' as token,
+        lag(e.type) over (partition by e.queue, e.data -> 'slot' order by e.id) as before
+      from signalbox.events e where e.type in ('lease.granted', 'slot.dirty', 'slot.cleaned')) grants
+    where type = 'lease.granted' and before = 'slot.dirty' and kind is distinct from 'cleaning'
+      and not exists (
+        select from signalbox.events e where e.type = 'queue.changed' and e.queue = grants.queue
+          and e.data -> 'settings' -> 'cleanup' = 'false')`,
   'a held counter of a wide queue differs from its rows': `
     select n.queue, n.held, s.taken from signalbox.lines n cross join lateral (
-      select count(*) as taken from signalbox.leases l
+      select coalesce(sum(l.weight), 0) as taken from signalbox.leases l
       where l.queue = n.queue and (l.state = 'held' or l.free_after is not null)) s
     where n.wide and n.held <> s.taken`,
   'a free list of a wide queue misses, repeats or invents slots': `

@@ -190,6 +190,53 @@ export async function takeAll(
   });
 }
 
+export interface CleanOptions {
+  readonly holder?: string;
+  readonly ttl_ms?: number;
+  readonly max?: number;
+  readonly request_id?: string;
+}
+export interface Cleaning extends Answer {
+  readonly body: Body & {
+    readonly previous: {
+      readonly claim_id: string;
+      readonly kind: string;
+      readonly holder: string;
+      readonly fencing_token: number;
+      readonly state: string;
+      readonly reason: string;
+      readonly outcome: string | null;
+    };
+  };
+}
+
+/** What a cleaner of this queue is given; `code` is what ends the answer. */
+export async function clean(on: Connection, queue: string, options: CleanOptions = {}) {
+  const { holder = 'cleaner', ttl_ms = null, max = 1, request_id = null } = options;
+  const rows = await rowsOf<Cleaning>(on, 'select * from signalbox_v1.clean($1, $2, $3, $4, $5)', [
+    queue,
+    holder,
+    ttl_ms,
+    max,
+    request_id,
+  ]);
+  const end = rows.find(({ item, code }) => item === 0 && code !== 'cleaning');
+  return {
+    claims: rows.filter(({ code }) => code === 'cleaning'),
+    others: rows.filter(({ item }) => item === null),
+    code: end?.code,
+    ...(end?.body as { readonly more?: boolean; readonly repeated?: boolean } | null),
+  };
+}
+
+/** Cleans one slot that must be dirty; the lease. */
+export async function cleanOne(on: Connection, queue: string, options: CleanOptions = {}): Promise<Cleaning> {
+  const { claims, code } = await clean(on, queue, options);
+  const [claim] = claims;
+  if (claim === undefined || claims.length > 1) throw new Error(`${claims.length} slots to clean: ${code}`);
+  return claim;
+}
+
 /** Takes from one queue what must be there, in this order; their tokens. */
 export async function takeExactly(on: Connection, queue: string, ...claimIds: readonly string[]): Promise<number[]> {
   const { claims, ids } = await take(on, { queue, max: Math.max(1, claimIds.length) });

@@ -32,7 +32,7 @@ begin
     end if;
   end if;
   if v_lease.state = 'held' then
-    if v_lease.holder <> p_operation.holder then
+    if v_lease.holder <> p_operation.holder or v_lease.kind = 'cleaning' then
       v_answer.code := 'claim_id_reused';
     else
       if v_lease.offered then

@@ -17,7 +17,8 @@ begin
     if v_lease.holder <> p_holder then
       return (p_item, 'token_mismatch', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
     end if;
-    if p_outcome = 'retry' then
+    -- A cleaner's lease has no line to go back to: its slot is dirty again.
+    if p_outcome = 'retry' and v_lease.kind <> 'cleaning' then
       select * into v_settings from signalbox.queues q where q.queue = p_line.queue;
       v_lease := signalbox.put_back(p_line, v_lease, case when p_uncounted then 'untaken' else 'released' end,
         coalesce(p_retry_after_ms, signalbox.retry_delay_ms(v_settings, v_lease.attempt)), p_outcome, p_error);

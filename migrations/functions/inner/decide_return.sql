@@ -1,4 +1,4 @@
--- Gives back a run whose taker never got the answer, under the line's lock; the caller advances the line afterwards. The
+-- Gives back a run, or a slot to clean, whose taker never got the answer, under the line's lock; the caller advances the line afterwards. The
 -- request that took it counts as never made. If that request was repeated meanwhile, the run has gone out with the answer
 -- to the repeat, and is worked on: then it stays where it is. (repeat_take locks no line, so waiting for it here is safe.)
 create or replace function signalbox.decide_return(
@@ -22,7 +22,11 @@ begin
       delete from signalbox.takes t
         where t.holder = v_lease.holder and t.request_id = p_request_id and t.claims = '[]';
     end if;
-    perform signalbox.put_back(p_line, v_lease, 'untaken');
+    if v_lease.kind = 'cleaning' then
+      perform signalbox.end_lease(p_line, v_lease, 'released', 'untaken', 'retry');
+    else
+      perform signalbox.put_back(p_line, v_lease, 'untaken');
+    end if;
     return (p_item, 'released', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
   end if;
   return (p_item, 'not_released', p_line.queue, p_claim_id, null)::signalbox_v1.decision;

@@ -25,6 +25,9 @@ begin
     set concurrency_limit = v_new_line.concurrency_limit, paused = v_new_line.paused, closed = v_new_line.closed,
         cleanup = v_new_line.cleanup
     where n.queue = p_queue;
+  if v_line.cleanup and not v_new_line.cleanup then
+    perform signalbox.free_dirty_slots(p_queue);
+  end if;
   if (v_new.rotate_by, v_new.priority_head_start_ms) is distinct from (v_old.rotate_by, v_old.priority_head_start_ms) then
     perform signalbox.begin_order(p_queue, v_new.rotate_by);
   end if;

@@ -39,10 +39,11 @@ begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   select count(*) into v_held from signalbox.leases l where l.queue = p_queue and l.state = 'held';
   select count(*) into v_inbox from signalbox.inbox b where b.queue = p_queue;
-  if not p_force and v_held + v_inbox + v_line.waiting + v_line.runs + v_line.delayed + v_line.dead > 0 then
+  if not p_force and v_held + v_inbox + v_line.waiting + v_line.runs + v_line.delayed + v_line.dead
+      + v_line.dirty > 0 then
     return next (0, 'queue_in_use', p_queue, null, jsonb_build_object('held', v_held,
       'waiting', v_line.waiting + v_line.runs + v_inbox, 'delayed', v_line.delayed,
-      'dead_letters', v_line.dead))::signalbox_v1.decision;
+      'dead_letters', v_line.dead, 'dirty', v_line.dirty))::signalbox_v1.decision;
     return;
   end if;
   for v_lease in

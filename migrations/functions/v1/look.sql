@@ -47,7 +47,7 @@ begin
       from items i cross join lateral (
         select w as claim from signalbox.waiting w where w.claim_id = i.claim_id and w.queue = i.queue limit 1) w),
     lines as materialized (
-      select n as line, s.held, s.delayed, s.blocked_by, o.typical_ms, o.free_in_ms
+      select n as line, s.held, s.delayed, s.blocked_by, s.cleaning, o.typical_ms, o.free_in_ms
       from (select distinct queue from wanted) d
       join signalbox.lines n on n.queue = d.queue
       cross join lateral signalbox.blocked_by(n) s
@@ -77,7 +77,8 @@ begin
     cross join lateral (
       select signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
         (w.claim).kind = 'run'
-          and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank)) as waiting_for) r
+          and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank),
+        l.cleaning) as waiting_for) r
     cross join lateral (
       select case when (w.claim).kind = 'claim' then signalbox.estimated_wait_ms(l.line, p.place, r.waiting_for,
         l.typical_ms, l.free_in_ms) end as estimated_wait_ms) e

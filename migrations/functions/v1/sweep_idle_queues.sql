@@ -20,7 +20,7 @@ begin
     select q.queue from signalbox.queues q
     join signalbox.lines n on n.queue = q.queue
     where q.queue > p_after and q.auto_created and q.created_at < v_idle_since
-      and n.waiting + n.runs + n.delayed + n.dead = 0
+      and n.waiting + n.runs + n.delayed + n.dead + n.dirty = 0
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
     order by q.queue limit p_max) c;
@@ -33,7 +33,7 @@ begin
   for v_queue in
     select q.queue from signalbox.queues q
     join signalbox.lines n on n.queue = q.queue
-    where q.queue = any(v_locked) and q.auto_created and n.waiting + n.runs + n.delayed + n.dead = 0
+    where q.queue = any(v_locked) and q.auto_created and n.waiting + n.runs + n.delayed + n.dead + n.dirty = 0
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
       and not exists (select 1 from signalbox.waiting w where w.queue = q.queue)

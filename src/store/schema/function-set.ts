@@ -96,7 +96,7 @@ begin
       signalbox_v1.queue_patterns, signalbox_v1.queue_settings, signalbox_v1.webhooks to signalbox_reader;
     grant execute on function signalbox.clock(), signalbox.ms(double precision),
       signalbox.ms_until(timestamptz, timestamptz),
-      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean),
+      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean, bigint),
       signalbox.blocked_by(signalbox.lines), signalbox.hold_outlook(signalbox.lines),
       signalbox.estimated_wait_ms(signalbox.lines, bigint, text, bigint, bigint[]),
       signalbox.why(signalbox.lines, text, bigint, bigint, text, bigint),
