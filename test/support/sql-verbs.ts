@@ -66,9 +66,9 @@ export interface AcquireOptions extends Waiting {
   readonly mode?: string;
   /** 0: nobody listens for the grant. Default: a minute. */
   readonly listen_ms?: number;
-  readonly labels?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly weight?: number;
-  readonly max_wait_ms?: number;
+  readonly max_wait_ms?: number | undefined;
   readonly batch?: string;
   readonly batch_rank?: number;
 }

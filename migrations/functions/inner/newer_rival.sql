@@ -1,5 +1,5 @@
 -- The newest claim that supersedes this one, which was held and is about to wait again (null = none): one that came later
--- and waits, or in a queue with cancel_in_progress holds. A claim that gave way to it does not come back before it.
+-- and waits or is delayed, or in a queue with cancel_in_progress holds. A claim that gave way to it does not come back before it.
 create or replace function signalbox.newer_rival(p_settings signalbox.queues, p_lease signalbox.leases) returns text
 language plpgsql stable
 as $$
@@ -13,6 +13,11 @@ begin
     select w.claim_id, w.enqueued_at from signalbox.waiting w
     where w.queue = p_lease.queue and w.kind = 'claim' and w.enqueued_at > p_lease.enqueued_at
       and signalbox.supersedes(p_settings, w.mode, w.priority, w.labels,
+        p_lease.mode, p_lease.priority, p_lease.labels)
+    union all
+    select d.claim_id, d.enqueued_at from signalbox.delayed d
+    where d.queue = p_lease.queue and d.kind = 'claim' and d.enqueued_at > p_lease.enqueued_at
+      and signalbox.supersedes(p_settings, d.mode, d.priority, d.labels,
         p_lease.mode, p_lease.priority, p_lease.labels)
     union all
     select l.claim_id, l.enqueued_at from signalbox.leases l

@@ -16,6 +16,8 @@ const step = fc.oneof(
       mode: fc.constantFrom('wait', 'wait', 'skip_if_busy', 'latest_only'),
       listen_ms: fc.constantFrom(0, 3_600_000),
       ttl_ms: fc.constantFrom(1000, 30_000, 120_000),
+      max_wait_ms: fc.constantFrom(undefined, undefined, undefined, 1000, 30_000),
+      labels: fc.constantFrom(undefined, { branch: 'main' }, { branch: 'fix' }),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('release' as const), claim, isOld: fc.boolean() }) },
@@ -38,6 +40,23 @@ const step = fc.oneof(
       do: fc.constant('settings' as const),
       paused: fc.boolean(),
       delay: fc.constantFrom(0, 5000),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('policy' as const),
+      policy: fc.constantFrom<object>(
+        { supersede_by: 'branch' },
+        { supersede_by: null },
+        { cancel_in_progress: true },
+        { cancel_in_progress: false },
+        { max_waiting: 3, on_full: 'drop_oldest' },
+        { max_waiting: 2, on_full: 'drop_last' },
+        { max_waiting: null, max_wait_ms: 60_000 },
+        { closed: true },
+        { closed: false, max_wait_ms: null },
+      ),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('advance' as const) }) },
@@ -86,6 +105,9 @@ async function run(db: TestDatabase, name: string, steps: readonly Step[], start
         break;
       case 'settings':
         await queue.configure({ paused: next.paused, lock_delay_ms: next.delay });
+        break;
+      case 'policy':
+        await queue.configure(next.policy);
         break;
       case 'advance':
         await queue.advance();
