@@ -188,11 +188,13 @@ async function startReplica({
   const db = new Database({ url, ...settings.database, onIdleError: report('database') });
   const room = new WaitingRoom();
   const takers = new TakerRoom();
+  const cleaners = new TakerRoom();
   const announcer = new Announcer({ db, replicaId, onError: report('announcer') });
   const dueCalls = new DueCalls((queue) => takers.call(queue));
   const news = new News({
     room,
     takers,
+    cleaners,
     announcer,
     onDelayed: (queue, dueInMs) => dueCalls.expect(queue, dueInMs),
     onDecisions: (decisions) => metrics.countDecisions(decisions),
@@ -209,7 +211,7 @@ async function startReplica({
     onBatch: (size) => metrics.observeBatch(size),
   });
   const takeDesk = new TakeDesk({ db, clock, news, pendingMax: settings.pendingMax });
-  const watcher = new Watcher({ db, clock, room, takers, news, onError: report('watcher') });
+  const watcher = new Watcher({ db, clock, room, takers, cleaners, news, onError: report('watcher') });
   const feedTail = new FeedTail({ db, onError: report('feed-tail') });
   const coordinator = new QueueCoordinator({
     db,
@@ -228,6 +230,7 @@ async function startReplica({
     }),
     takeDesk,
     takers,
+    cleaners,
     autoCreateQueues: settings.autoCreateQueues,
     lineWaitMs: settings.lineWaitMs,
     onError: report('takes'),
@@ -339,6 +342,7 @@ async function startReplica({
   metrics.register({
     waitingClients: () => room.size,
     waitingTakers: () => takers.size,
+    waitingCleaners: () => cleaners.size,
     waitingBuilds: () => builds.size,
     pendingOperations: () => decisions.pending + takeDesk.pending + mergeQueueDesk.pending,
     isLeader: () => elector.status().role !== 'follower',
@@ -372,7 +376,7 @@ async function startReplica({
       refused: (code) => metrics.mergeQueues.countRefusal(code),
     },
   });
-  const door = new Door({ http, settings, rooms: [room, takers, builds], health });
+  const door = new Door({ http, settings, rooms: [room, takers, cleaners, builds], health });
   const register = new ReplicaRegister({
     db,
     replicaId,

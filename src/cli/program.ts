@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { programVersion } from '../runtime/version.ts';
 import { type ApplyFlags, describeApply } from './apply.ts';
 import { addBlockedCommands } from './blocked.ts';
+import { type CleanFlags, cleanCommand, describeClean } from './clean.ts';
 import { addDeadLetterCommands } from './dead-letters.ts';
 import { describeElect, electCommand, type ElectFlags } from './elect.ts';
 import { exitCode } from './exit-codes.ts';
@@ -49,6 +50,9 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   });
   describeElect(program.command('elect')).action(async (words: string[], flags: ElectFlags) => {
     result = await electCommand(flags, words, environment);
+  });
+  describeClean(program.command('clean')).action(async (queue: string, words: string[], flags: CleanFlags) => {
+    result = await cleanCommand(flags, queue, words, environment);
   });
   describeStatus(program.command('status')).action(async (names: string[], flags: StatusFlags) => {
     result = await statusCommand(flags, names, environment);
@@ -98,6 +102,7 @@ function isClientCommand(name: string | undefined): boolean {
     [
       'run',
       'elect',
+      'clean',
       'status',
       'dead-letters',
       'blocked',

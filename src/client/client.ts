@@ -7,6 +7,7 @@ import type {
   RenewedLease,
   WaitingClaim,
 } from '../protocol/claims.ts';
+import type { CleaningLease } from '../protocol/cleaning.ts';
 import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
 import type { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
@@ -26,6 +27,7 @@ import { claimPath, holderPath, mergeQueuePath, queuePath, queuePatternPath, web
 import type {
   AcquireRequest,
   BatchOperation,
+  CleanRequest,
   DeadLettersRequest,
   Ending,
   EnqueueRequest,
@@ -164,6 +166,21 @@ export class SignalboxClient {
       waitMs: body.wait_ms ?? 0,
     } as const;
     return ((await this.#calls.send(call, options)) as { readonly claims: readonly TakenRun[] }).claims;
+  }
+
+  /**
+   * Takes up to `max` dirty slots of a queue with clean-up; each is held by `holder` from then on, renewed and released as any
+   * lease: outcome `success`, or none, says that the slot is clean. A request id is made here if there is none, so a retry
+   * answers with the same slots, those that are still held.
+   */
+  async clean(queue: string, body: CleanRequest, options?: CallOptions): Promise<readonly CleaningLease[]> {
+    const call = {
+      method: 'POST',
+      path: `${queuePath(queue)}/clean`,
+      body: { ...body, request_id: body.request_id ?? randomUUID() },
+      waitMs: body.wait_ms ?? 0,
+    } as const;
+    return ((await this.#calls.send(call, options)) as { readonly claims: readonly CleaningLease[] }).claims;
   }
 
   /** Renews these leases of runs, or all the holder has taken, in one call. */

@@ -9,6 +9,13 @@ export {
 } from './acquire-lease.ts';
 export { isTransient } from './answer.ts';
 export type { BatchResult, BatchResults } from './batch.ts';
+export {
+  cleanSlots,
+  type CleanSlotsOptions,
+  type DirtySlot,
+  type DirtySlotOptions,
+  takeDirtySlot,
+} from './clean-slots.ts';
 export { type DeadLetterPage, SignalboxClient, type SignalboxClientOptions } from './client.ts';
 export { drainQueue, type Drained, type DrainOptions } from './drain.ts';
 export { campaign, type CampaignOptions, type ElectionName } from './election/campaign.ts';
@@ -25,6 +32,7 @@ export { leaseWindow, type LeaseWindow, stopTimeMs } from './lease-window.ts';
 export type {
   AcquireRequest,
   BatchOperation,
+  CleanRequest,
   DeadLettersRequest,
   Ending,
   EnqueueRequest,

@@ -1,4 +1,4 @@
-import { type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
+import { type AcquiredLease, type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
 import type { SignalboxClient } from './client.ts';
 import { ReleaseRequestedError } from './errors.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -38,7 +38,12 @@ export interface LeaseScope extends AsyncDisposable {
 export async function openLease(client: SignalboxClient, options: AcquireLeaseOptions): Promise<LeaseScope> {
   const outcome = await acquireLease(client, options);
   if (outcome.kind !== 'held') throw new NotAcquiredError(options.queue, outcome);
-  const keeper = new LeaseKeeper(client, outcome);
+  return scopeOf(client, outcome);
+}
+
+/** A scope around a lease that is held already. */
+export function scopeOf(client: SignalboxClient, acquired: AcquiredLease): LeaseScope {
+  const keeper = new LeaseKeeper(client, acquired);
   const { lease } = keeper;
   const asked = new AbortController();
   keeper.on('release_requested', () => asked.abort(new ReleaseRequestedError()));

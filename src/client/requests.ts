@@ -48,6 +48,14 @@ export interface TakeRequest {
   readonly request_id?: string | undefined;
 }
 
+export interface CleanRequest {
+  readonly holder: string;
+  readonly max?: number | undefined;
+  readonly ttl_ms?: number | undefined;
+  readonly wait_ms?: number | undefined;
+  readonly request_id?: string | undefined;
+}
+
 /** What names one grant. */
 export type LeaseKey = Pick<HeldClaim, 'queue' | 'claim_id' | 'fencing_token'>;
 

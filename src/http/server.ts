@@ -31,6 +31,7 @@ import { validatorCompiler } from './request-validation.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { blockedQueueRoutes } from './routes/blocked-queues.ts';
 import { claimRoutes } from './routes/claims.ts';
+import { cleaningRoutes } from './routes/cleaning.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { eventRoutes } from './routes/events.ts';
 import { holderRoutes } from './routes/holders.ts';
@@ -196,6 +197,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
 
   claimRoutes(app, { coordinator: options.coordinator, longPolls });
   runRoutes(app, { coordinator: options.coordinator, longPolls, limits });
+  cleaningRoutes(app, { coordinator: options.coordinator, longPolls });
   holderRoutes(app, { coordinator: options.coordinator, longPolls, limits });
   batchRoutes(app, options);
   deadLetterRoutes(app, { coordinator: options.coordinator, limits });

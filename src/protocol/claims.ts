@@ -129,7 +129,9 @@ const Instant = z.string().meta({ format: 'date-time', description: "By the data
 const described = {
   claim_id: ClaimId,
   queue: QueueName,
-  kind: z.enum(['claim', 'run']).meta({ description: 'claim: acquired by its holder. run: enqueued, then taken.' }),
+  kind: z.enum(['claim', 'run', 'cleaning']).meta({
+    description: 'claim: acquired by its holder. run: enqueued, then taken. cleaning: a dirty slot that a cleaner has.',
+  }),
   attempt: z.int().meta({ description: 'Number of its grant; while it waits: grants so far.' }),
   holder: HolderId,
   priority: z.int(),
@@ -145,6 +147,7 @@ export const WaitingFor = z.enum([
   'paused',
   'limit_zero',
   'lock_delay',
+  'cleanup',
   'other_queue',
   'not_before',
   'quarantine',

@@ -10,6 +10,7 @@ import type {
   RenewedLease,
   WaitingClaim,
 } from './claims.ts';
+import type { CleanBody, CleaningLease } from './cleaning.ts';
 import type {
   BlockedPage,
   DeadLetter,
@@ -78,6 +79,11 @@ export interface Coordinator {
     context: CallContext,
   ): Promise<{ readonly created: boolean; readonly claim: QueuedRun | ClaimView }>;
   take(body: TakeBody, context: CallContext): Promise<{ readonly claims: readonly TakenRunWithText[] }>;
+  clean(
+    queue: QueueName,
+    body: CleanBody,
+    context: CallContext,
+  ): Promise<{ readonly claims: readonly CleaningLease[] }>;
   /** `prefix`: without a list of claims only those of queues whose name begins so. */
   renewHeld(holder: HolderId, body: RenewHeldBody, prefix: string, context: CallContext): Promise<RenewHeldAnswer>;
   releaseHeld(holder: HolderId, claims: readonly LeaseEnding[]): Promise<{ readonly results: readonly LeaseEnded[] }>;

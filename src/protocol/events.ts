@@ -24,6 +24,8 @@ export const EventType = z.enum([
   'lease.superseded',
   'lease.returned',
   'offer.lapsed',
+  'slot.dirty',
+  'slot.cleaned',
   'queue.changed',
   'queue.deleted',
   'queue.blocked',

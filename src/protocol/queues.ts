@@ -112,6 +112,8 @@ export const QueueSummary = z.object({
   delayed: z.int().meta({ description: 'Not in line yet: enqueued or retried for later.' }),
   blocked: z.boolean().meta({ description: 'A retried or stopped run keeps others waiting.' }),
   dead_letters: z.int(),
+  dirty: z.int().meta({ description: 'Slots that wait for a cleaner; they count as taken.' }),
+  cleaning: z.int().meta({ description: 'Slots that a cleaner is at work on; they count as taken.' }),
   draining: z.int().meta({
     description: 'Places taken above the limit; their holders finish, nobody new is granted meanwhile.',
   }),
@@ -132,6 +134,7 @@ export const QueueDetail = QueueSummary.extend({
       z.object({
         claim_id: z.string(),
         holder: z.string(),
+        kind: z.enum(['claim', 'run', 'cleaning']),
         slot: z.int(),
         fencing_token: z.int(),
         ttl_remaining_ms: z.int(),

@@ -2,6 +2,7 @@ import type { Coordinator } from '../protocol/coordinator.ts';
 import type { ReplicaId } from '../protocol/ids.ts';
 import type { Database } from '../store/database.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
+import { Cleanings, type CleaningsOptions } from './cleanings.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type FeedOptions, readFeed } from './event-feed.ts';
 import { readOrchestrator } from './orchestrator-view.ts';
@@ -9,7 +10,8 @@ import { Queues, type QueuesOptions } from './queues.ts';
 import { Runs } from './runs.ts';
 import { Takes, type TakesOptions } from './takes.ts';
 
-export interface QueueCoordinatorOptions extends ClaimsOptions, QueuesOptions, TakesOptions, FeedOptions {
+export interface QueueCoordinatorOptions
+  extends ClaimsOptions, QueuesOptions, TakesOptions, CleaningsOptions, FeedOptions {
   readonly db: Database;
   readonly replicaId: ReplicaId;
 }
@@ -21,6 +23,7 @@ export class QueueCoordinator implements Coordinator {
   readonly #deadLetters: DeadLetters;
   readonly #runs: Runs;
   readonly #takes: Takes;
+  readonly #cleanings: Cleanings;
   readonly #options: QueueCoordinatorOptions;
 
   constructor(options: QueueCoordinatorOptions) {
@@ -30,6 +33,7 @@ export class QueueCoordinator implements Coordinator {
     this.#deadLetters = new DeadLetters(options);
     this.#runs = new Runs(options);
     this.#takes = new Takes(options);
+    this.#cleanings = new Cleanings(options);
   }
 
   acquire: Coordinator['acquire'] = (queue, body, context) => this.#claims.acquire(queue, body, context);
@@ -41,6 +45,7 @@ export class QueueCoordinator implements Coordinator {
   break: Coordinator['break'] = (queue, claimId, body) => this.#claims.break(queue, claimId, body);
   enqueue: Coordinator['enqueue'] = (queue, request, context) => this.#runs.enqueue(queue, request, context);
   take: Coordinator['take'] = (body, context) => this.#takes.take(body, context);
+  clean: Coordinator['clean'] = (queue, body, context) => this.#cleanings.clean(queue, body, context);
   renewHeld: Coordinator['renewHeld'] = (holder, body, prefix, context) =>
     this.#runs.renewHeld(holder, body, prefix, context);
   releaseHeld: Coordinator['releaseHeld'] = (holder, claims) => this.#runs.releaseHeld(holder, claims);

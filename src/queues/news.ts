@@ -6,6 +6,7 @@ import type { ClaimKey, Decision } from '../store/decisions.ts';
 export interface NewsOptions {
   readonly room: WaitingRoom;
   readonly takers: TakerRoom;
+  readonly cleaners: TakerRoom;
   readonly announcer: Announcer;
   /** Something in this queue is due in so many ms. */
   readonly onDelayed: (queue: string, dueInMs: number) => void;
@@ -37,6 +38,8 @@ export class News {
       if (typeof dueInMs === 'number') this.#options.onDelayed(queue, dueInMs);
       // Who waits to see a run taken is told here; on another replica its watch finds it.
       if (code === 'taken') this.#options.room.deliver({ decision: leaseOf(decision), sentAtMs });
+      // It may have left its slot dirty; who cleans elsewhere finds it by a watch.
+      if (endsAGrant.has(code)) this.#options.cleaners.call(queue);
       if (claimId === null || !endsAWait.has(code)) continue;
       const endsTheClaim = code === 'cancelled' || code === 'broken';
       // To who cancels or breaks it is an answer of its own; to who waits for the claim, the claim has ended.
@@ -66,5 +69,7 @@ function leaseOf(decision: Decision): Decision {
   delete body['max_attempts'];
   return { ...decision, code: 'held', body };
 }
+
+const endsAGrant = new Set(['released', 'ended', 'broken', 'returned']);
 
 const endsAWait = new Set(['held', 'ended', 'cancelled', 'broken']);

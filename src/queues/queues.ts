@@ -156,6 +156,8 @@ function summary(row: QueueRow): QueueSummary {
     delayed: row.delayed,
     blocked: row.blocked,
     dead_letters: row.dead_letters,
+    dirty: row.dirty,
+    cleaning: Number(row.cleaning),
     draining: Number(row.draining ?? 0),
     oldest_wait_ms: row.oldest_wait_ms === null ? null : Number(row.oldest_wait_ms),
     version: Number(row.version),
@@ -173,6 +175,7 @@ function holderView(row: LeaseRow): QueueDetail['holders'][number] {
   return {
     claim_id: row.claim_id,
     holder: row.holder,
+    kind: row.kind,
     slot: row.slot,
     fencing_token: Number(row.fencing_token),
     ttl_remaining_ms: Number(row.ttl_remaining_ms),

@@ -165,7 +165,7 @@ export class Takes {
 }
 
 /** The client hung up; a replica that stops is no hang-up: its client still listens. */
-function hasHungUp({ signal }: CallContext): boolean {
+export function hasHungUp({ signal }: CallContext): boolean {
   return signal.aborted && !(signal.reason instanceof SignalboxError);
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Service } from '../runtime/service.ts';
 import { Ticker } from '../runtime/ticker.ts';
 import type { Database } from '../store/database.ts';
+import { watchCleaners } from '../store/cleanings.ts';
 import { advance, changesIn, type ClaimKey, hear, look, rowsPerCall, watch } from '../store/decisions.ts';
 import { watchTakers } from '../store/takes.ts';
 import { listenMsMax } from './claims.ts';
@@ -14,6 +15,7 @@ export interface WatcherOptions {
   readonly clock: Clock;
   readonly room: WaitingRoom;
   readonly takers: TakerRoom;
+  readonly cleaners: TakerRoom;
   readonly news: News;
   readonly onError: (error: unknown) => void;
   /** How often the waiting claims are looked after, all in one read. */
@@ -80,6 +82,7 @@ export class Watcher implements Service {
       this.#watch(signal),
       this.#keepHeard(),
       this.#callTakers(),
+      this.#callCleaners(),
     ]);
     for (const round of rounds) if (round.status === 'rejected') throw round.reason;
     return undefined;
@@ -122,6 +125,13 @@ export class Watcher implements Service {
       const source = sources[index];
       if (source !== undefined) takers.callAll(source);
     }
+  }
+
+  async #callCleaners(): Promise<void> {
+    const { db, cleaners } = this.#options;
+    const queues = cleaners.sources().flatMap((source) => ('queue' in source ? [source.queue] : []));
+    if (queues.length === 0) return;
+    for (const queue of await watchCleaners(db, queues)) cleaners.callAll({ queue });
   }
 
   async #keepHeard(): Promise<void> {

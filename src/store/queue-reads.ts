@@ -41,7 +41,7 @@ export function readHolders(db: Database, queue: string, limit: number): Promise
     compiler
       .selectFrom('signalbox_v1.leases')
       .select(['queue', 'slot', 'claim_id', 'holder', 'fencing_token', 'ttl_remaining_ms', 'expired_not_reaped'])
-      .select(['release_requested', 'offered', 'acquired_at', 'expires_at'])
+      .select(['release_requested', 'offered', 'acquired_at', 'expires_at', 'kind'])
       .where('queue', '=', queue)
       .orderBy('slot')
       .limit(limit)

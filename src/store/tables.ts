@@ -41,12 +41,15 @@ export interface Tables {
     delayed: number;
     blocked: boolean;
     dead_letters: number;
+    dirty: number;
+    cleaning: string;
   };
   'signalbox_v1.leases': {
     queue: string;
     slot: number;
     claim_id: string;
     holder: string;
+    kind: 'claim' | 'run' | 'cleaning';
     fencing_token: string;
     ttl_remaining_ms: string;
     expired_not_reaped: boolean;

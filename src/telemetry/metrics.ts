@@ -7,6 +7,7 @@ import { WebhookMetrics } from './webhook-metrics.ts';
 export interface Gauges {
   readonly waitingClients: () => number;
   readonly waitingTakers: () => number;
+  readonly waitingCleaners: () => number;
   readonly waitingBuilds: () => number;
   readonly pendingOperations: () => number;
   readonly isLeader: () => boolean;
@@ -168,6 +169,7 @@ export class Metrics {
       });
     gauge('signalbox_waiting_clients', 'Requests that wait for a grant on this replica.', gauges.waitingClients);
     gauge('signalbox_waiting_takers', 'Workers that wait for a run on this replica.', gauges.waitingTakers);
+    gauge('signalbox_waiting_cleaners', 'Cleaners that wait for a dirty slot on this replica.', gauges.waitingCleaners);
     gauge('signalbox_waiting_builds', 'Builds that wait for a merge queue on this replica.', gauges.waitingBuilds);
     gauge('signalbox_pending_operations', 'Operations that wait to be sent to the database.', gauges.pendingOperations);
     gauge('signalbox_is_leader', '1 = this replica leads.', () => Number(gauges.isLeader()));

@@ -44,6 +44,7 @@ const verbs = [
   'readEvents',
   'enqueue',
   'take',
+  'clean',
   'renewHeld',
   'releaseHeld',
   'listDeadLetters',

@@ -43,6 +43,19 @@ const runBodies: [path: string, bodies: string[]][] = [
     ],
   ],
   [
+    '/v1/queues/q/clean',
+    [
+      '{}',
+      '{"holder":""}',
+      '{"holder":"h","queue":"q"}',
+      '{"holder":"h","max":0}',
+      '{"holder":"h","max":1001}',
+      '{"holder":"h","ttl_ms":999}',
+      '{"holder":"h","wait_ms":60001}',
+      '{"holder":"h","request_id":"a b"}',
+    ],
+  ],
+  [
     '/v1/take',
     [
       '{"queue":"q"}',

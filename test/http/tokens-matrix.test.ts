@@ -33,6 +33,7 @@ const expected: Record<
   'POST /v1/queues/{queue}/claims/{claim_id}/break': { scope: 'admin', about: 'named' },
   'POST /v1/queues/{queue}/enqueue': { scope: 'use', about: 'named' },
   'POST /v1/take': { scope: 'use', about: 'in_body' },
+  'POST /v1/queues/{queue}/clean': { scope: 'use', about: 'named' },
   'POST /v1/holders/{holder}/renew': { scope: 'use', about: 'in_body' },
   'POST /v1/holders/{holder}/release': { scope: 'use', about: 'in_body' },
   'POST /v1/batch': { scope: 'read', about: 'each' },

@@ -37,6 +37,7 @@ function deskOfSlowDatabase() {
   const news = new News({
     room: new WaitingRoom(),
     takers: new TakerRoom(),
+    cleaners: new TakerRoom(),
     announcer,
     onDelayed: () => undefined,
     onDecisions: () => undefined,

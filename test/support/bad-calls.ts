@@ -172,6 +172,19 @@ export function badCalls(token: () => number) {
     },
     {
       method: 'POST',
+      path: '/v1/queues/free/clean',
+      body: () => ({ holder: 't', max: 2, ttl_ms: 2000, wait_ms: 0 }),
+      required: ['holder'],
+      bad: {
+        holder: badText(200),
+        max: fc.oneof(badNumber, fc.constantFrom(0, 1001, null)),
+        ttl_ms: badNumber,
+        wait_ms: badNumber,
+        request_id: badName,
+      },
+    },
+    {
+      method: 'POST',
       path: '/v1/take',
       body: () => ({ holder: 't', queue: 'free', max: 2, ttl_ms: 2000, wait_ms: 0 }),
       required: ['holder', 'queue'],
@@ -454,6 +467,7 @@ export function badCalls(token: () => number) {
         post(`/v1/queues/${queue}/enqueue`, { claim_id: claimId }),
         post(`/v1/queues/${queue}/enqueue`, { claim_id: `new-${wrong}`, payload: 'x'.repeat(262_143) }),
         post('/v1/take', { holder: 't', queue: 'free', ttl_ms: 300_001 }),
+        post('/v1/queues/free/clean', { holder: 't', ttl_ms: 300_001 }),
         post('/v1/queues/none/unblock', { actor: 'a' }),
         post('/v1/queues/none/dead-letters/purge', { all: true, actor: 'a' }),
         { method: 'PUT', path: '/v1/queues/busy', body: '{"default_ttl_ms":400000,"paused":true}' },

@@ -21,6 +21,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
     news: new News({
       room: new WaitingRoom(),
       takers: new TakerRoom(),
+      cleaners: new TakerRoom(),
       announcer,
       onDelayed: () => undefined,
       onDecisions: () => undefined,

@@ -150,6 +150,7 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
     ['test', {}],
     ['enqueue', { claim_id: 'c' }],
     ['take', { holder: 'h', queue }],
+    ['clean', { holder: 'h' }],
     ['redrive', dead],
     ['purge', dead],
     ['unblock', { actor: 'a' }],

@@ -7,6 +7,7 @@ const reasons: Readonly<Record<WaitingClaim['waiting_for'], string>> = {
   paused: 'the queue is paused',
   limit_zero: 'the limit is 0',
   lock_delay: 'lock delay after a lost lease',
+  cleanup: 'a free place is being cleaned, or is to be',
   other_queue: 'another queue',
   not_before: 'not due yet',
   quarantine: 'quarantine after a failover of the database',

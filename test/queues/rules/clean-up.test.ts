@@ -25,7 +25,7 @@ async function queueWithCleanUp(settings: object = {}) {
 describe.each([
   ['narrow', 2],
   ['wide', 300],
-])('a %s queue', (width, limit) => {
+])('a %s queue', (_, limit) => {
   test('a released slot goes to nobody before a cleaner has released it, and to the line in the same commit', async () => {
     await using at = await queueWithCleanUp({ concurrency_limit: limit });
     const { db, queue, dirty } = at;

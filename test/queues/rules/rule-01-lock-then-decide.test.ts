@@ -50,6 +50,7 @@ const exempt = [
   'report_replica',
   'retire_replica',
   'watch',
+  'watch_cleaners',
   'watch_takers',
 ];
 

@@ -2,7 +2,16 @@ import pg from 'pg';
 import { expect, test } from 'vitest';
 import { failureKind } from '../../../src/store/failures.ts';
 import { freshDatabase } from '../../support/database.ts';
-import { acquireItem, decide, enqueueBySql, makeQueues, onQueue, renewHeld, rowsOf } from '../../support/sql-verbs.ts';
+import {
+  cleanOne,
+  acquireItem,
+  decide,
+  enqueueBySql,
+  makeQueues,
+  onQueue,
+  renewHeld,
+  rowsOf,
+} from '../../support/sql-verbs.ts';
 
 /** In the project `pgbouncer` these are connections of the pooler; a transaction may get any server connection. */
 async function pooledClients(url: string, count: number) {
@@ -52,6 +61,11 @@ test('every verb works through the pooler, each call on whatever connection come
   await rowsOf(one, `select * from signalbox_v1.set_pattern('q*', '{"max_attempts": 9}')`);
   expect(await rowsOf(other, `select code from signalbox_v1.inherit_settings('q')`)).toEqual([{ code: 'inherited' }]);
   await rowsOf(other, `select * from signalbox_v1.delete_pattern('q*')`);
+  await onQueue(one, 'q').configure({ cleanup: true });
+  const [soiler = 0] = await onQueue(other, 'q').hold('soiler');
+  await onQueue(one, 'q').release('soiler', soiler);
+  const cleaning = await cleanOne(other, 'q');
+  await onQueue(one, 'q').release(cleaning.claim_id ?? '', cleaning.body.fencing_token);
   for (const sweep of [
     ...['sweep_lines', 'sweep_leases', 'sweep_silent', 'sweep_inbox'],
     ...['sweep_due', 'sweep_overdue', 'sweep_wait_timeouts'],
@@ -131,7 +145,7 @@ test('no deciding function notifies: commits with a notification queue behind on
 });
 
 /** Public functions that never wait for a row somebody else has locked. */
-const neverWaits = ['enqueue', 'read_events', 'read_merge_queue', 'watch', 'watch_takers'];
+const neverWaits = ['enqueue', 'read_events', 'read_merge_queue', 'watch', 'watch_cleaners', 'watch_takers'];
 /** Public functions whose statements are single-row lookups by key, or are called too seldom for a plan to matter. */
 const anyPlan = [
   'begin_webhook_test',
