@@ -106,9 +106,10 @@ describe('POST /v1/queues/{queue}/clean', () => {
     const waiting = clean(queue, { wait_ms: 30_000 });
     await cleanersWaiting(1);
     await client.release(lease);
-    const [claim] = ((await waiting).body as { claims: CleaningLease[] }).claims;
+    const [claim] = (await waiting).body.claims;
     expect(claim?.previous.claim_id).toBe(lease.claim_id);
-    await client.release(claim as CleaningLease);
+    if (claim === undefined) throw new Error('nothing was given');
+    await client.release(claim);
 
     await using other = await startTestApp(database);
     const again = await other.client.hold(queue);
@@ -227,7 +228,7 @@ describe('the queue', () => {
     await until(
       async () => {
         const { body } = await client.ask<{ events: typeof events }>('GET', `/v1/events?queue=${queue}`);
-        events = (body as { events: typeof events }).events;
+        events = body.events;
         return events.some(({ type }) => type === 'slot.cleaned');
       },
       { what: 'the feed tells of the clean slot' },

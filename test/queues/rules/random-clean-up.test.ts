@@ -105,8 +105,8 @@ async function play(db: TestDatabase, name: string, steps: readonly Step[], limi
         await moveClock(db, clockMs);
         break;
       case 'settings': {
-        const { do: _, ...settings } = next;
-        await queue.configure(settings);
+        const { concurrency_limit, lock_delay_ms, cleanup } = next;
+        await queue.configure({ concurrency_limit, lock_delay_ms, cleanup });
         break;
       }
       default:
