@@ -126,9 +126,12 @@ test('--watch waits for dirty slots, tries a failed one again, and a killed one 
 test('a signal ends --watch: with 122 while it waits, and the slot of a command that was ended is dirty', async () => {
   const queue = await dirtyQueue();
   await using idle = await clean(queue, 'echo never', '--watch');
-  await until(async () => (await (await fetch(`${app.url}/metrics`)).text()).includes('\nsignalbox_waiting_cleaners 1\n'), {
-    what: 'the cleaner waits',
-  });
+  await until(
+    async () => (await (await fetch(`${app.url}/metrics`)).text()).includes('\nsignalbox_waiting_cleaners 1\n'),
+    {
+      what: 'the cleaner waits',
+    },
+  );
   expect(await idle.terminate()).toMatchObject({ exitCode: 122 });
   await soil(queue, 'a');
   const file = join(directory, queue);
