@@ -24,7 +24,6 @@ export interface AskOptions {
 
 export interface Acquire {
   readonly holder?: string;
-  readonly labels?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, unknown>>;
   readonly claim_id?: string;
   readonly ttl_ms?: number;
