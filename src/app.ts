@@ -31,6 +31,7 @@ import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
 import { DueCalls } from './queues/due-calls.ts';
+import { FailoverWatch } from './queues/failover-watch.ts';
 import { FeedTail } from './queues/feed-tail.ts';
 import { News } from './queues/news.ts';
 import { Patterns } from './queues/patterns.ts';
@@ -339,7 +340,17 @@ async function startReplica({
     leadership: () => ({ ...elector.status() }),
     notificationsWork: () => listener.works,
   });
+  const failoverWatch = new FailoverWatch({
+    db,
+    onFailover: ({ timeline, previous, at, quarantineMs }) =>
+      log.warn(
+        { timeline, previous, at, quarantine_ms: quarantineMs },
+        'the database failed over and may have lost its last grants; queues grant nothing new for their max_ttl_ms',
+      ),
+    onError: report('failover watch'),
+  });
   metrics.register({
+    failover: () => failoverWatch.figures(),
     waitingClients: () => room.size,
     waitingTakers: () => takers.size,
     waitingCleaners: () => cleaners.size,
@@ -406,6 +417,7 @@ async function startReplica({
     watcher,
     mergeQueueWatch,
     feedTail,
+    failoverWatch,
     ...keeper,
     together(elector, door, register),
   ];

@@ -368,6 +368,8 @@ create table signalbox.queues (
   max_wait_ms bigint,
   reserve_max_ms integer not null default 10000,
   on_failover text collate "C" not null default 'quarantine'::text,
+  longest_ttl_ms integer,
+  ttl_lowered_at timestamp with time zone,
   constraint queues_pkey PRIMARY KEY (queue),
   constraint queues_claim_memory_range CHECK (((claim_memory_ms >= 1000) AND (claim_memory_ms <= 604800000))),
   constraint queues_default_ttl_range CHECK (((default_ttl_ms >= 1000) AND (default_ttl_ms <= 86400000))),
@@ -453,6 +455,19 @@ create table signalbox.terms (
   constraint terms_end_reason_known CHECK ((end_reason = ANY (ARRAY['resigned'::text, 'taken_over'::text]))),
   constraint terms_ended_with_reason CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
 );
+
+create table signalbox.timeline (
+  id integer not null default 1,
+  timeline text collate "C" not null,
+  previous text collate "C",
+  changed_at timestamp with time zone,
+  changes integer not null default 0,
+  accepted_at timestamp with time zone,
+  accepted_by text,
+  constraint timeline_pkey PRIMARY KEY (id),
+  constraint timeline_accepted_by_length CHECK ((length(accepted_by) <= 200)),
+  constraint timeline_has_one_row CHECK ((id = 1))
+) with (fillfactor=50);
 
 create table signalbox.tokens (
   token_id text collate "C" not null,

@@ -12,13 +12,16 @@ from (
   from signalbox.waiting w where w.kind = 'claim') w
 -- Once a queue, not once a claim: what these two cost makes the planner ask them first.
 join (
-  select n.queue, n as line, b.held, b.delayed, b.blocked_by, b.cleaning, o.typical_ms, o.free_in_ms
+  select n.queue, n as line, b.held, b.delayed, b.blocked_by, b.cleaning, o.typical_ms, o.free_in_ms,
+    signalbox.quarantine_end(n.queue, (select t.changed_at from signalbox.timeline t where t.accepted_at is null))
+      is not null as is_quarantined
   from signalbox.lines n
   cross join lateral signalbox.blocked_by(n) b
   cross join lateral signalbox.hold_outlook(n) o
   where n.waiting > 0) n on n.queue = w.queue
 cross join lateral (
-  select signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false, n.cleaning) as waiting_for) r
+  select signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false, n.cleaning, n.is_quarantined)
+    as waiting_for) r
 cross join lateral (
   select signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms)
     as estimated_wait_ms) e

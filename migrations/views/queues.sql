@@ -12,7 +12,9 @@ select
   n.runs, n.delayed, n.blockers > 0 as blocked, n.dead as dead_letters,
   q.priority_head_start_ms, q.rotate_by, q.retry_place, q.supersede_by, q.cancel_in_progress, q.on_full, q.max_wait_ms,
   q.reserve_max_ms, q.on_failover, n.closed, n.cleanup, coalesce(s.places, 0) as places_taken,
-  n.dirty, coalesce(s.cleaning, 0) as cleaning
+  n.dirty, coalesce(s.cleaning, 0) as cleaning,
+  signalbox.quarantine_end(q.queue, (select t.changed_at from signalbox.timeline t where t.accepted_at is null))
+    as quarantined_until
 from signalbox.queues q
 join signalbox.lines n on n.queue = q.queue
 left join lateral (

@@ -5,7 +5,9 @@ create or replace view signalbox_v1.runs as
 select
   w.queue, w.claim_id, 'waiting' as state, array_position(c.first, w.claim_id) as position,
   signalbox.waiting_for(n, coalesce(array_position(c.first, w.claim_id), 1001), s.held, s.delayed, 'run',
-    coalesce((w.place, w.seq, w.rank) > (b.place, b.seq, b.rank), false), s.cleaning) as waiting_for,
+    coalesce((w.place, w.seq, w.rank) > (b.place, b.seq, b.rank), false), s.cleaning,
+    signalbox.quarantine_end(w.queue, (select t.changed_at from signalbox.timeline t where t.accepted_at is null))
+      is not null) as waiting_for,
   w.priority, w.attempts, r.max_attempts, null::timestamptz as due_at, false as blocks, null as holder,
   null::integer as slot, null::bigint as fencing_token, w.enqueued_at, r.dead_after, w.labels
 from signalbox.waiting w

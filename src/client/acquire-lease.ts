@@ -159,7 +159,7 @@ export async function withdrawClaim(
 
 function refusedOutcome(error: unknown): AcquireOutcome | undefined {
   if (!(error instanceof SignalboxError)) return undefined;
-  if (['queue_busy', 'queue_full', 'queue_closed'].includes(error.code)) return { kind: 'busy', error };
+  if (['queue_busy', 'queue_full', 'queue_closed', 'quarantined'].includes(error.code)) return { kind: 'busy', error };
   if (error.code !== 'claim_ended') return undefined;
   return { kind: 'ended', state: String(error.extra['state']), reason: String(error.extra['reason']) };
 }

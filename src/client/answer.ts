@@ -39,10 +39,14 @@ export function refusalOf(
   });
 }
 
-/** Whether asking again may help: no answer, one that blames the service itself, or that the request came too slowly. */
+/**
+ * Whether asking again may help soon: no answer, one that blames the service itself, or that the request came too slowly. The
+ * end of a quarantine may be minutes away: who does not wait in line is told at once.
+ */
 export function isTransient(error: unknown): error is ServiceUnreachableError | SignalboxError {
   if (error instanceof ServiceUnreachableError) return true;
-  return error instanceof SignalboxError && (error.status >= 500 || error.code === 'request_timeout');
+  if (!(error instanceof SignalboxError) || error.code === 'quarantined') return false;
+  return error.status >= 500 || error.code === 'request_timeout';
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {

@@ -48,6 +48,7 @@ export const acquire = verb(
       'claim_id_reused',
       'claim_ended',
       'queue_full',
+      'quarantined',
       ...databaseErrors,
     ],
   },

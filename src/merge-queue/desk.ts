@@ -12,7 +12,7 @@ import type { Answer, Call } from './machine/calls.ts';
 import type { MergeQueueEvent } from './machine/events.ts';
 import type { MergeQueueState } from './machine/state.ts';
 import { step } from './machine/step.ts';
-import { changeOf, stateOf } from './stored-state.ts';
+import { changeOf, quarantineEndMs, stateOf } from './stored-state.ts';
 
 export interface MergeQueueDeskOptions {
   readonly db: Database;
@@ -193,6 +193,7 @@ export class MergeQueueDesk {
       {
         ...changeOf(id, state, settings, newestToken),
         has_news: events.length > 0,
+        failover_at_ms: stored.failoverAtMs,
         events: events.map(({ event, actor }) => eventOf(event, actor)),
         ended: events.flatMap(({ event, actor }) => endOf(event, actor) ?? []),
       },
@@ -226,13 +227,14 @@ function fold(
   calls: readonly Pick<Submitted, 'call' | 'actor'>[],
 ): Folded {
   const before = stateOf(stored);
+  const quarantinedUntilMs = quarantineEndMs(stored, settings);
   let state = before;
   let newestToken = stored.queue?.fencing_token ?? 0;
   const answers: Answer[] = [];
   const events: { event: MergeQueueEvent; actor: string | undefined }[] = [];
   for (const { call, actor } of calls) {
     const nextToken = Math.max(stored.nextToken, newestToken + 1);
-    const taken = step(state, call, { settings, nowMs: stored.nowMs, nextToken });
+    const taken = step(state, call, { settings, nowMs: stored.nowMs, nextToken, quarantinedUntilMs });
     state = taken.state;
     newestToken = Math.max(newestToken, state.grant?.fencingToken ?? 0);
     answers.push(taken.answer);

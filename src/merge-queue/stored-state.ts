@@ -6,6 +6,7 @@ import {
   type PendingRequest,
   type RememberedRequest,
   emptyState,
+  holdTtlMsOf,
 } from './machine/state.ts';
 import { dueAtMs } from './machine/settle.ts';
 import { statusOf } from './machine/views.ts';
@@ -79,6 +80,21 @@ export function stateOf({ queue, requests, nowMs }: StoredMergeQueue): MergeQueu
       });
   }
   return { windowStartedAtMs: queue.window_started_at_ms, pending, grant, remembered };
+}
+
+/**
+ * How long after a failover somebody may believe in a lease that it lost, or in a renewal of one: as long as a holder may be
+ * silent here. Undefined: nothing was lost. What nobody knows is a longer hold_ttl_ms that was first said in what was lost.
+ */
+export function quarantineEndMs(
+  { failoverAtMs, requests }: StoredMergeQueue,
+  settings: MergeQueueSettings,
+): number | undefined {
+  if (failoverAtMs === null) return undefined;
+  const holds = requests.map((row) =>
+    Math.max(holdTtlMsOf({ holdTtlMs: row.hold_ttl_ms }, settings), (row.expires_at_ms ?? 0) - row.last_seen_at_ms),
+  );
+  return failoverAtMs + Math.max(holdTtlMsOf({ holdTtlMs: null }, settings), ...holds);
 }
 
 const noGrant = { fencing_token: null, acquired_at_ms: null, expires_at_ms: null, ended_at_ms: null } as const;

@@ -46,6 +46,10 @@ export const errorCatalogue = {
   },
   overloaded: { status: 503, title: 'Too much work is queued here; nothing was done' },
   shutting_down: { status: 503, title: 'This replica is stopping; another one will serve the call' },
+  quarantined: {
+    status: 503,
+    title: 'The database failed over: for a while the queue grants nothing new, and the caller does not wait',
+  },
   not_ready: { status: 503, title: 'This replica is not ready' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

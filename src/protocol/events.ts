@@ -55,6 +55,8 @@ export const EventType = z.enum([
   'term.ended',
   'token.created',
   'token.revoked',
+  'database.failover',
+  'database.failover_accepted',
 ]);
 
 export const Event = z.looseObject({

@@ -104,8 +104,19 @@ export type ReportedOutcome = (typeof reportedOutcomes)[number];
 /** The status of a build on the wire. A success is `completed` in the same call. */
 export type MergeStatus = 'pending' | 'acquired' | 'completed' | 'failure' | 'cancelled' | 'expired';
 
-/** Why a build is pending. next_call: it may have the lease, and gets it when it asks. */
-export const mergeWaitReasons = ['held', 'stabilisation', 'higher_priority', 'delay', 'next_call', 'draining'] as const;
+/**
+ * Why a build is pending. next_call: it may have the lease, and gets it when it asks. quarantine: it may have it when nobody can
+ * believe any longer in a lease that a failover of the database lost.
+ */
+export const mergeWaitReasons = [
+  'held',
+  'stabilisation',
+  'higher_priority',
+  'delay',
+  'next_call',
+  'draining',
+  'quarantine',
+] as const;
 export type MergeWaitReason = (typeof mergeWaitReasons)[number];
 
 /** Why a call was refused. What the original says in each case is in the table of src/http/merge-queue/refusals.ts. */

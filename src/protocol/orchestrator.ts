@@ -11,6 +11,17 @@ export const OrchestratorView = z.object({
   ttl_remaining_ms: z.int(),
   last_sweep_at: Instant.nullable(),
   replica_id: z.string().meta({ description: 'The replica that answers.' }),
+  failover: z
+    .object({
+      at: Instant.meta({ description: 'When it was noticed.' }),
+      timeline: z.string(),
+      previous: z.string().nullable(),
+      accepted_at: Instant.nullable().meta({ description: 'When an operator ended all quarantines.' }),
+      accepted_by: z.string().nullable(),
+      quarantine_ms: z.int().meta({ description: 'For how long queues still grant nothing new, at most.' }),
+    })
+    .nullable()
+    .meta({ description: 'The last failover of the database; null = none was seen.' }),
   terms: z.array(
     z.object({
       epoch: z.int(),

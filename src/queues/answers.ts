@@ -111,6 +111,12 @@ export function refusal(decision: Decision): Error {
       return new SignalboxError('queue_closed', {
         detail: `Queue ${decision.queue} is closed: it takes nothing new; what is in line is served.`,
       });
+    case 'quarantined':
+      return new SignalboxError('quarantined', {
+        detail: `The database failed over: queue ${decision.queue} grants nothing new until ${String(body['quarantined_until'])}.`,
+        extra: { quarantined_until: body['quarantined_until'] },
+        retryAfterMs: Number(body['retry_after_ms']),
+      });
     case 'queue_full':
       return new SignalboxError('queue_full', {
         detail: `The line of queue ${decision.queue} is at its bound of ${String(body['max_waiting'] ?? body['max_runs'])}.`,

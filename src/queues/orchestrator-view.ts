@@ -1,6 +1,7 @@
 import type { ReplicaId } from '../protocol/ids.ts';
 import type { OrchestratorView } from '../protocol/orchestrator.ts';
 import type { Database } from '../store/database.ts';
+import { readFailover } from '../store/failover-reads.ts';
 import { readChores, readLeaderView, readReplicas, readTerms } from '../store/orchestrator-reads.ts';
 import { databaseProblem } from './database-problem.ts';
 
@@ -10,11 +11,12 @@ const aliveMs = 15_000;
 /** Who leads, who led, what the chores did, which replicas are there. */
 export async function readOrchestrator(db: Database, replicaId: ReplicaId): Promise<OrchestratorView> {
   try {
-    const [leader, terms, chores, replicas] = await Promise.all([
+    const [leader, terms, chores, replicas, failover] = await Promise.all([
       readLeaderView(db),
       readTerms(db, 20),
       readChores(db),
       readReplicas(db, aliveMs),
+      readFailover(db),
     ]);
     return {
       leader: leader?.leads === true ? leader.leader : null,
@@ -25,6 +27,17 @@ export async function readOrchestrator(db: Database, replicaId: ReplicaId): Prom
       ttl_remaining_ms: Number(leader?.ttl_remaining_ms ?? 0),
       last_sweep_at: instant(leader?.last_sweep_at),
       replica_id: replicaId,
+      failover:
+        failover === undefined || failover.changed_at === null
+          ? null
+          : {
+              at: failover.changed_at.toISOString(),
+              timeline: failover.timeline,
+              previous: failover.previous,
+              accepted_at: instant(failover.accepted_at),
+              accepted_by: failover.accepted_by,
+              quarantine_ms: Number(failover.quarantine_ms),
+            },
       terms: terms.map((term) => ({
         epoch: Number(term.epoch),
         leader: term.leader,

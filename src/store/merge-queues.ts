@@ -39,6 +39,8 @@ export interface StoredMergeQueue {
     readonly settings: MergeQueueSettings;
   } | null;
   readonly requests: readonly StoredRequest[];
+  /** When the database failed over, and may have lost leases; null = it did not. */
+  readonly failoverAtMs: number | null;
 }
 
 /** Something to tell in the feed. */
@@ -74,6 +76,8 @@ export interface MergeQueueChange {
   readonly due_at_ms: number | null;
   /** Somebody who waits may be concerned. */
   readonly has_news: boolean;
+  /** That of the state it was decided on. */
+  readonly failover_at_ms?: number | null;
   readonly requests: readonly StoredRequest[];
   readonly events: readonly StoredEvent[];
   readonly ended: readonly StoredEnd[];
@@ -84,6 +88,7 @@ interface MergeQueueDocument {
   readonly next_token: string;
   readonly queue: StoredMergeQueue['queue'];
   readonly requests: readonly StoredRequest[];
+  readonly failover_at_ms: string | null;
 }
 
 function storedMergeQueue({
@@ -91,8 +96,15 @@ function storedMergeQueue({
   next_token: nextToken,
   queue,
   requests,
+  failover_at_ms: failoverAtMs,
 }: MergeQueueDocument): StoredMergeQueue {
-  return { nowMs: Number(nowMs), nextToken: Number(nextToken), queue, requests };
+  return {
+    nowMs: Number(nowMs),
+    nextToken: Number(nextToken),
+    queue,
+    requests,
+    failoverAtMs: failoverAtMs === null ? null : Number(failoverAtMs),
+  };
 }
 
 export async function readMergeQueue(db: Database, queue: string, lane: Lane): Promise<StoredMergeQueue> {

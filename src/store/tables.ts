@@ -43,6 +43,16 @@ export interface Tables {
     dead_letters: number;
     dirty: number;
     cleaning: string;
+    quarantined_until: Date | null;
+  };
+  'signalbox_v1.failover': {
+    timeline: string;
+    previous: string | null;
+    changed_at: Date | null;
+    changes: number;
+    accepted_at: Date | null;
+    accepted_by: string | null;
+    quarantine_ms: string;
   };
   'signalbox_v1.leases': {
     queue: string;

@@ -13,6 +13,7 @@ export interface Gauges {
   readonly isLeader: () => boolean;
   readonly leaderEpoch: () => number;
   readonly notificationsWork: () => boolean;
+  readonly failover: () => { readonly failovers: number; readonly quarantineSeconds: number };
   readonly connections: () => Readonly<Record<string, { total: number; idle: number; waiting: number }>>;
 }
 
@@ -176,6 +177,16 @@ export class Metrics {
     gauge('signalbox_leader_epoch', 'Epoch of the term this replica leads, 0 = it does not.', gauges.leaderEpoch);
     gauge('signalbox_notifications_work', '1 = LISTEN works; 0 = waiters are woken by polls alone.', () =>
       Number(gauges.notificationsWork()),
+    );
+    gauge(
+      'signalbox_database_failovers',
+      'Failovers of the database that were seen.',
+      () => gauges.failover().failovers,
+    );
+    gauge(
+      'signalbox_quarantine_seconds',
+      'How long the queue with the longest max_ttl_ms still grants nothing new after a failover; 0 = none.',
+      () => gauges.failover().quarantineSeconds,
     );
     new Gauge({
       name: 'signalbox_database_connections',

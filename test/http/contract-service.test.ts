@@ -28,6 +28,7 @@ describe('GET /v1/orchestrator', () => {
       expires_at: 'instant',
       ttl_remaining_ms: 'integer',
       last_sweep_at: 'instant',
+      failover: 'null',
       replica_id: 'string',
       terms: 'array',
       chores: 'array',

@@ -8,8 +8,7 @@ import { makeQueues, oneOf, onQueue, rowsOf } from '../support/sql-verbs.ts';
 const documented = [
   'blocked_queues',
   'dead_letters',
-  'ended_claims',
-  'leader',
+  ...['ended_claims', 'failover', 'leader'],
   'leases',
   'line',
   'merge_queues',

@@ -9,6 +9,8 @@ import { findServerOwner } from '../../src/store/embedded/server-owner.ts';
 /** A PostgreSQL of one test, that the test may stop and start behind everybody's back, always on the same port. */
 export interface StoppableServer extends AsyncDisposable {
   readonly url: string;
+  /** Of its data and its password, see `openEmbeddedServer`. */
+  readonly dataDir: string;
   /** `immediate` is a crash: sessions are cut, the next start recovers. `fast` ends sessions and shuts down cleanly. */
   stop(mode: 'fast' | 'immediate'): Promise<void>;
   /** Resolves when it takes connections. */
@@ -28,6 +30,7 @@ export async function stoppableServer(): Promise<StoppableServer> {
   };
   return {
     url: server.url,
+    dataDir,
     stop: (mode) => control('stop', '-m', mode),
     start: () => control('start', '-l', logFile),
     [Symbol.asyncDispose]: async () => {

@@ -5,17 +5,18 @@ export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isFrozen = false;
+  #target: URL;
 
-  private constructor(server: Server) {
+  private constructor(server: Server, target: URL) {
     this.#server = server;
+    this.#target = target;
   }
 
   static async to(url: string): Promise<TcpProxy> {
-    const target = new URL(url);
     const server = createServer();
-    const proxy = new TcpProxy(server);
+    const proxy = new TcpProxy(server, new URL(url));
     server.on('connection', (client) => {
-      const upstream = connect(Number(target.port), target.hostname);
+      const upstream = connect(Number(proxy.#target.port), proxy.#target.hostname);
       for (const [from, to] of [
         [client, upstream],
         [upstream, client],
@@ -41,6 +42,11 @@ export class TcpProxy implements AsyncDisposable {
     changed.hostname = '127.0.0.1';
     changed.port = `${(this.#server.address() as AddressInfo).port}`;
     return changed.href;
+  }
+
+  /** New connections go there from now on, as when an address moves to another server. */
+  moveTo(url: string): void {
+    this.#target = new URL(url);
   }
 
   /** From now on nothing passes, in either direction; connections stay open, new ones are accepted and hang. */

@@ -35,7 +35,8 @@ begin
     v_slots := signalbox.count_slots(v_line);
     select * into v_line from signalbox.lines n where n.queue = p_queue;
   end if;
-  if v_line.paused or v_line.concurrency_limit = 0 then
+  if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting + v_line.runs = 0
+    or signalbox.quarantine_end(p_queue, signalbox.failover_at()) is not null then
     return;
   end if;
   if v_line.waiting > 0 and (v_line.concurrency_limit is null or v_slots.taken < v_line.concurrency_limit) then

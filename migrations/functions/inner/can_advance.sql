@@ -5,6 +5,7 @@ language sql stable
 as $$
   select coalesce(n.next_due_at <= signalbox.clock(), false)
     or (n.waiting > 0 or n.runs > 0) and not n.paused and n.concurrency_limit is distinct from 0
+      and signalbox.quarantine_end(n.queue, signalbox.known_failover_at()) is null
       and (n.waiting > 0
         or (select 1 from signalbox.ready_queues r where r.queue = n.queue limit 1) is null
           and not signalbox.head_is_blocked(n))

@@ -14,6 +14,7 @@ declare
   v_counts signalbox.lines;   -- the line as earlier operations of this batch have left it
   v_moved signalbox_v1.decision;
   v_is_answered boolean := false;
+  v_quarantine_end timestamptz := signalbox.quarantine_end(p_line.queue, signalbox.failover_at());
   v_answer signalbox_v1.decision := (p_item, 'waiting', v_queue, p_operation.claim_id, null);
 begin
   select * into v_settings from signalbox.queues q where q.queue = v_queue;
@@ -52,7 +53,7 @@ begin
     v_slots := signalbox.count_slots(p_line);
   end if;
   select * into v_counts from signalbox.lines n where n.queue = v_queue;
-  if v_counts.waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
+  if v_quarantine_end is null and v_counts.waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null
       or v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) <= p_line.concurrency_limit) then
     if p_line.rotates then
@@ -71,6 +72,11 @@ begin
     v_answer.body := signalbox.grant_body(v_lease.slot, v_lease.fencing_token, v_lease.ttl_ms,
       signalbox.ms_until(v_lease.expires_at, v_lease.acquired_at), signalbox.rfc3339(v_lease.acquired_at));
     return next v_answer;
+    return;
+  end if;
+  if v_quarantine_end is not null and not p_line.paused and p_line.concurrency_limit is distinct from 0
+    and (v_mode = 'skip_if_busy' or v_settings.max_waiting = 0) then
+    return next signalbox.quarantined_decision(p_item, v_queue, p_operation.claim_id, v_quarantine_end);
     return;
   end if;
   if v_mode = 'skip_if_busy' then

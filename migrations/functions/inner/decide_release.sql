@@ -39,6 +39,9 @@ begin
   v_reason := case when v_lease.state = 'free' and v_lease.fencing_token = p_token
     then signalbox.grant_end_reason(v_lease.end_state, v_lease.end_reason, v_lease.outcome)
     else signalbox.ended_token_reason(p_line.queue, p_claim_id, p_token) end;
+  if v_reason is null and signalbox.lost_in_failover(p_line, p_line.queue, p_token) then
+    v_reason := 'failover';
+  end if;
   if v_reason is not null then
     return (p_item, 'not_released', p_line.queue, p_claim_id, jsonb_build_object('reason', v_reason))::signalbox_v1.decision;
   end if;

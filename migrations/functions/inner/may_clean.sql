@@ -9,7 +9,7 @@ declare
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   return coalesce(v_line.cleanup, false) and (
-    v_line.dirty > 0 and exists (
+    v_line.dirty > 0 and signalbox.quarantine_end(p_queue, signalbox.known_failover_at()) is null and exists (
       select 1 from signalbox.leases l
       where l.queue = p_queue and l.free_after = 'infinity' and (l.rests_until is null or l.rests_until <= v_now))
     or exists (

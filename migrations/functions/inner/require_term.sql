@@ -11,4 +11,6 @@ begin
   if not found then
     raise exception 'signalbox: % does not lead epoch %', p_leader, p_epoch using errcode = 'SB001';
   end if;
+  -- Where nobody asks for anything, a failover is noticed here.
+  perform signalbox.failover_at();
 end $$;

@@ -17,7 +17,8 @@ declare
   v_round bigint;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
-  if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting > 0 then
+  if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting > 0
+    or signalbox.quarantine_end(p_queue, signalbox.failover_at()) is not null then
     return;
   end if;
   select * into v_settings from signalbox.queues q where q.queue = p_queue;

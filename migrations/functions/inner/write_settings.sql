@@ -10,6 +10,8 @@ declare
   v_old signalbox.queues;
   v_new signalbox.queues;
 begin
+  -- Noted before it is written down what was changed after it.
+  perform signalbox.failover_at();
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   select * into v_old from signalbox.queues q where q.queue = p_queue;
   v_new_line := jsonb_populate_record(v_line, (
@@ -41,7 +43,10 @@ begin
         priority_head_start_ms = v_new.priority_head_start_ms, rotate_by = v_new.rotate_by,
         retry_place = v_new.retry_place, supersede_by = v_new.supersede_by,
         cancel_in_progress = v_new.cancel_in_progress, on_full = v_new.on_full, max_wait_ms = v_new.max_wait_ms,
-        reserve_max_ms = v_new.reserve_max_ms, on_failover = v_new.on_failover
+        reserve_max_ms = v_new.reserve_max_ms, on_failover = v_new.on_failover,
+        longest_ttl_ms = case when v_new.max_ttl_ms < v_old.max_ttl_ms
+          then greatest(v_old.longest_ttl_ms, v_old.max_ttl_ms) else v_old.longest_ttl_ms end,
+        ttl_lowered_at = case when v_new.max_ttl_ms < v_old.max_ttl_ms then signalbox.clock() else v_old.ttl_lowered_at end
     where q.queue = p_queue;
   perform signalbox.lift_blocks(p_queue, signalbox.failure_policy(v_new_line.concurrency_limit, v_new.on_failure));
 end $$;

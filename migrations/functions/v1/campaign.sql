@@ -33,6 +33,11 @@ begin
   update signalbox.terms t set ended_at = v_now, end_reason = 'taken_over'
     where t.epoch = v_lock.epoch and t.ended_at is null;
   v_lock.epoch := 1 + greatest(v_lock.epoch, (select coalesce(max(t.epoch), 0) from signalbox.terms t));
+  -- A failover may have lost the last terms: after one, epochs follow the clock (ms since 2026), so that none comes again. A
+  -- leader whose term was lost writes nothing (require_term), and finds out when it renews.
+  if signalbox.current_timeline() > '00000001' then
+    v_lock.epoch := greatest(v_lock.epoch, signalbox.token_floor() / 1000);
+  end if;
   update signalbox.orchestrator_lock l
     set leader = p_replica_id, epoch = v_lock.epoch, acquired_at = v_now, renewed_at = v_now,
         expires_at = v_now + signalbox.ms(p_lease_ms)

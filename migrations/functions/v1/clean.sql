@@ -22,6 +22,7 @@ declare
   v_slot integer;
   v_lease signalbox.leases;
   v_given jsonb := '[]';
+  v_is_quarantined boolean;
 begin
   perform signalbox.require_read_committed();
   select * into v_settings from signalbox.queues q where q.queue = p_queue;
@@ -61,9 +62,11 @@ begin
     select * into v_settings from signalbox.queues q where q.queue = p_queue;
     select * into v_line from signalbox.lines n where n.queue = p_queue;
     v_newest_token := (signalbox.count_slots(v_line)).newest_token;
+    -- Who believes in a slot that a failover lost is not to be cleaned away.
+    v_is_quarantined := signalbox.quarantine_end(p_queue, signalbox.failover_at()) is not null;
     for v_slot in
       select l.slot from signalbox.leases l
-      where l.queue = p_queue and l.state = 'free' and l.free_after = 'infinity'
+      where l.queue = p_queue and l.state = 'free' and l.free_after = 'infinity' and not v_is_quarantined
         and (l.rests_until is null or l.rests_until <= signalbox.clock())
       order by l.ended_at, l.slot limit p_max
     loop

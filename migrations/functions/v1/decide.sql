@@ -44,8 +44,10 @@ declare
   v_queue text := null;
   v_line signalbox.lines;
   v_must_advance boolean := false;
+  v_failover_at timestamptz;
 begin
   perform signalbox.require_read_committed();
+  v_failover_at := signalbox.failover_at();
 
   v_operations := array(select o from jsonb_populate_recordset(null::signalbox.operation, p_items) o);
   select array_agg(distinct o.queue), count(distinct o.queue) < count(*),
@@ -81,6 +83,10 @@ begin
       select n.queue, n.wide, n.paused, n.rotates, n.cleanup, n.closed, n.waiting, n.runs, n.next_due_at
       from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n skip locked) n;
+  if v_failover_at > signalbox.clock() - interval '1 day' then
+    v_apart := v_apart || array(
+      select q.queue from unnest(v_queues) q(queue) where signalbox.quarantine_end(q.queue, v_failover_at) is not null);
+  end if;
   if cardinality(v_locked) < cardinality(v_queues) then
     v_apart := v_apart || array(select q.queue from unnest(v_queues) q(queue) where q.queue <> all(v_locked));
   end if;

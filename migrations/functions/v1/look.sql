@@ -78,7 +78,7 @@ begin
       select signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
         (w.claim).kind = 'run'
           and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank),
-        l.cleaning) as waiting_for) r
+        l.cleaning, signalbox.quarantine_end(w.queue, signalbox.known_failover_at()) is not null) as waiting_for) r
     cross join lateral (
       select case when (w.claim).kind = 'claim' then signalbox.estimated_wait_ms(l.line, p.place, r.waiting_for,
         l.typical_ms, l.free_in_ms) end as estimated_wait_ms) e

@@ -1,7 +1,9 @@
 -- What a decision about a merge queue is made from: the time, the token a grant made now would bear, the queue (null = there
--- is none of that name) and its builds, all of one moment. Times are ms since 1970.
+-- is none of that name), its builds, and when the database failed over (null = it did not), all of one moment. Times are ms
+-- since 1970. Dropped first: a function's columns cannot be replaced.
+drop function if exists signalbox_v1.read_merge_queue(text);
 create or replace function signalbox_v1.read_merge_queue(p_queue text)
-returns table (now_ms bigint, next_token bigint, queue jsonb, requests jsonb)
+returns table (now_ms bigint, next_token bigint, queue jsonb, requests jsonb, failover_at_ms bigint)
 language sql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -24,6 +26,7 @@ as $$
         'fencing_token', r.fencing_token, 'acquired_at_ms', signalbox.ms_of(r.acquired_at),
         'expires_at_ms', signalbox.ms_of(r.expires_at), 'ended_at_ms', signalbox.ms_of(r.ended_at),
         'is_known', r.is_known) order by r.registered_at, r.head_sha)
-      from signalbox.merge_requests r where r.queue = p_queue), '[]')
+      from signalbox.merge_requests r where r.queue = p_queue), '[]'),
+    signalbox.ms_of(signalbox.failover_at())
   from (select 1) one left join signalbox.merge_queues q on q.queue = p_queue
 $$;

@@ -46,7 +46,8 @@ begin
   loop
     select * into v_line from signalbox.lines n where n.queue = v_item.queue;
     if not found then
-      v_reason := signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token);
+      v_reason := coalesce(signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token),
+        case when signalbox.lost_in_failover(null, v_item.queue, v_item.fencing_token) then 'failover' end);
       return next (v_item.item, case when v_reason is null then 'queue_not_found' else 'lease_lost' end, v_item.queue,
         v_item.claim_id, jsonb_build_object('reason', v_reason))::signalbox_v1.decision;
       continue;
@@ -87,6 +88,9 @@ begin
       when v_lease.fencing_token = v_item.fencing_token
         then signalbox.grant_end_reason(v_lease.end_state, v_lease.end_reason, v_lease.outcome)
       else signalbox.ended_token_reason(v_item.queue, v_item.claim_id, v_item.fencing_token) end;
+    if v_reason is null and signalbox.lost_in_failover(v_line, v_item.queue, v_item.fencing_token) then
+      v_reason := 'failover';
+    end if;
     return next (v_item.item,
       case when v_reason is null then signalbox.mismatch_code(v_line, v_item.claim_id) else 'lease_lost' end,
       v_item.queue, v_item.claim_id, jsonb_build_object('reason', v_reason))::signalbox_v1.decision;

@@ -1,7 +1,8 @@
 -- Writes back what was decided about a merge queue at p_decided_at_ms (by the database's clock) on its version p_version, 0 =
--- there was none of the name. False = nothing was written, decide again: somebody else has written meanwhile, or the
--- decision is older than 5 s, as that of a process that was paused. p_change: owner, repo, base_ref, settings,
--- window_started_at_ms, fencing_token, due_at_ms, has_news, requests (all of them), events and ended (what to tell).
+-- there was none of the name. False = nothing was written, decide again: somebody else has written meanwhile, the database
+-- has failed over, or the decision is older than 5 s, as that of a process that was paused. p_change: owner, repo, base_ref,
+-- settings, window_started_at_ms, fencing_token, due_at_ms, has_news, failover_at_ms (what it was decided on), requests (all
+-- of them), events and ended (what to tell).
 -- With p_leader the write is one of the leader's: SB001 if the term is over.
 create or replace function signalbox_v1.save_merge_queue(
   p_queue text, p_version bigint, p_decided_at_ms bigint, p_change jsonb, p_leader text default null,
@@ -20,6 +21,10 @@ begin
   perform signalbox.require_read_committed();
   if p_leader is not null then
     perform signalbox.require_term(p_leader, p_epoch);
+  end if;
+  -- Decided on what another server had, which may have had more than this one.
+  if signalbox.ms_of(signalbox.failover_at()) is distinct from (p_change ->> 'failover_at_ms')::bigint then
+    return false;
   end if;
   if p_version = 0 then
     -- Versions begin where those of a deleted queue of the name never were: a decision made on that one meets none of them.

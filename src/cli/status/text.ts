@@ -25,6 +25,7 @@ function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly
   const led = leader === null ? 'nobody leads' : `leader ${leader}, epoch ${epoch}, ${inWords(leftMs)} left`;
   return [
     `${url}  ${led}`,
+    ...failoverBlock(orchestrator.failover),
     table(
       ['REPLICA', 'VERSION', 'URL', 'STATE'],
       replicas.map((replica) => [
@@ -34,5 +35,13 @@ function leadershipBlocks(orchestrator: OrchestratorView, url: string): readonly
         replica.alive ? 'alive' : `silent since ${replica.heard_at}`,
       ]),
     ),
+  ];
+}
+
+/** Only while it keeps somebody waiting. A service of an earlier version says nothing of it. */
+function failoverBlock(failover: OrchestratorView['failover'] | undefined): readonly string[] {
+  if (failover == null || failover.quarantine_ms === 0) return [];
+  return [
+    `the database failed over at ${failover.at}: queues grant nothing new for up to ${inWords(failover.quarantine_ms)}`,
   ];
 }

@@ -12,7 +12,7 @@ import {
   isDecided,
   modeOf,
 } from './state.ts';
-import { acquiredAnswer, isHighest, isStable, overAnswer, pendingAnswer, statusOf } from './views.ts';
+import { acquiredAnswer, isHighest, isQuarantined, isStable, overAnswer, pendingAnswer, statusOf } from './views.ts';
 
 /** Of builds that wait in one merge queue: far above what GitHub builds at once, and it bounds the work of a call. */
 export const registeredMax = 1000;
@@ -131,7 +131,7 @@ function askedByRegistered(change: Change, request: PendingRequest, nextToken: n
   }
   if (mode === 'held' || mode === 'draining') return pendingAnswer(change, request);
   if (mode === 'open' && !isStable(change)) return pendingAnswer(change, request);
-  if (!isHighest(state, request)) return pendingAnswer(change, request);
+  if (!isHighest(state, request) || isQuarantined(change)) return pendingAnswer(change, request);
   if (request.delaysCounted < settings.delay_count) {
     const counted = { ...request, delaysCounted: request.delaysCounted + 1 };
     change.state = { ...state, pending: withRequest(state.pending, request, counted) };

@@ -58,6 +58,8 @@ export interface Moment {
   readonly nowMs: number;
   /** The token a grant made now would bear: higher than any before in this queue. */
   readonly nextToken: number;
+  /** Until then nothing is granted: somebody may believe in a lease that a failover lost. Absent: it is. */
+  readonly quarantinedUntilMs?: number | undefined;
 }
 
 export type Answer =

@@ -28,6 +28,7 @@ export interface Change {
   state: MergeQueueState;
   readonly settings: MergeQueueSettings;
   readonly nowMs: number;
+  readonly quarantinedUntilMs?: number | undefined;
   readonly events: MergeQueueEvent[];
 }
 

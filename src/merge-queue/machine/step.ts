@@ -10,8 +10,9 @@ import type { MergeQueueState } from './state.ts';
  * arguments, and nothing else is changed. Calls of one queue must be put one after another; of a state that was not kept
  * nothing may be answered. `moment.nowMs` may not run backwards by more than clocks do: ages are counted from it.
  */
-export function step(state: MergeQueueState, call: Call, { settings, nowMs, nextToken }: Moment): Step {
-  const change: Change = { state, settings, nowMs, events: [] };
+export function step(state: MergeQueueState, call: Call, moment: Moment): Step {
+  const { settings, nowMs, nextToken, quarantinedUntilMs } = moment;
+  const change: Change = { state, settings, nowMs, quarantinedUntilMs, events: [] };
   const answer = answerTo(change, call, nextToken);
   return { state: change.state, answer, events: change.events };
 }

@@ -38,11 +38,16 @@ export function isHighest({ pending }: MergeQueueState, request: PendingRequest)
   return pending.every(({ priority }) => priority <= request.priority);
 }
 
+export function isQuarantined({ quarantinedUntilMs, nowMs }: Change): boolean {
+  return quarantinedUntilMs !== undefined && nowMs < quarantinedUntilMs;
+}
+
 function waitReason(change: Change, request: PendingRequest): MergeWaitReason {
   const mode = modeOf(change.state);
   if (mode === 'held' || mode === 'draining') return mode;
   if (mode === 'open' && !isStable(change)) return 'stabilisation';
   if (!isHighest(change.state, request)) return 'higher_priority';
+  if (isQuarantined(change)) return 'quarantine';
   return request.delaysCounted < change.settings.delay_count ? 'delay' : 'next_call';
 }
 

@@ -93,10 +93,11 @@ begin
     grant select on signalbox_v1.queues, signalbox_v1.line, signalbox_v1.leases, signalbox_v1.leader,
       signalbox_v1.recent_events, signalbox_v1.ended_claims, signalbox_v1.runs, signalbox_v1.dead_letters,
       signalbox_v1.blocked_queues, signalbox_v1.merge_queues, signalbox_v1.merge_requests,
-      signalbox_v1.queue_patterns, signalbox_v1.queue_settings, signalbox_v1.webhooks to signalbox_reader;
+      signalbox_v1.queue_patterns, signalbox_v1.queue_settings, signalbox_v1.webhooks, signalbox_v1.failover to signalbox_reader;
     grant execute on function signalbox.clock(), signalbox.ms(double precision),
       signalbox.ms_until(timestamptz, timestamptz),
-      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean, bigint),
+      signalbox.waiting_for(signalbox.lines, bigint, bigint, bigint, text, boolean, bigint, boolean),
+      signalbox.quarantine_end(text, timestamptz),
       signalbox.blocked_by(signalbox.lines), signalbox.hold_outlook(signalbox.lines),
       signalbox.estimated_wait_ms(signalbox.lines, bigint, text, bigint, bigint[]),
       signalbox.why(signalbox.lines, text, bigint, bigint, text, bigint),

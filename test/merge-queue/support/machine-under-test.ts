@@ -51,7 +51,7 @@ export function deepFrozen<Value>(value: Value): Value {
 export function throughStorage(state: MergeQueueState, settings: MergeQueueSettings): MergeQueueState {
   const { window_started_at_ms, requests } = changeOf(someMergeQueue, state, settings, state.grant?.fencingToken ?? 0);
   const queue = { version: 1, auto_created: false, window_started_at_ms, fencing_token: 0, settings };
-  return stateOf({ nowMs: 0, nextToken: 1, queue, requests });
+  return stateOf({ nowMs: 0, nextToken: 1, queue, requests, failoverAtMs: null });
 }
 
 /** How an answer reads in a test: the status, or why it was refused. */
