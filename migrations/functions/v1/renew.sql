@@ -23,6 +23,7 @@ declare
   v_settings signalbox.queues;
   v_reason text;
   v_now timestamptz;
+  v_expired_at timestamptz; -- as it was before
 begin
   perform signalbox.require_read_committed();
 
@@ -66,6 +67,7 @@ begin
           jsonb_build_object('max_ttl_ms', v_settings.max_ttl_ms))::signalbox_v1.decision;
         continue;
       end if;
+      v_expired_at := v_lease.expires_at;
       update signalbox.leases l
         set renewed_at = v_now, ttl_ms = coalesce(v_item.ttl_ms, l.ttl_ms), offered = false,
             expires_at = greatest(l.expires_at,
@@ -74,6 +76,11 @@ begin
           and l.fencing_token = v_item.fencing_token
         returning * into v_lease;
       if found then
+        if v_expired_at <= v_now then
+          perform signalbox.record_event('lease.renewed_late', v_item.queue, v_item.claim_id, jsonb_build_object(
+            'late_by_ms', signalbox.ms_until(v_now, v_expired_at), 'fencing_token', v_lease.fencing_token,
+            'slot', v_lease.slot));
+        end if;
         return next (v_item.item, 'renewed', v_item.queue, v_item.claim_id,
           case when p_brief then signalbox.renewed_body(v_lease.fencing_token, v_lease.slot, v_lease.release_requested,
               v_now, v_lease.expires_at)
