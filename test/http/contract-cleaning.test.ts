@@ -132,6 +132,22 @@ describe('POST /v1/queues/{queue}/clean', () => {
     expect((await cleanOne(queue, { request_id: 'r' })).fencing_token).toBe(first.fencing_token);
   });
 
+  it('a cleaner outlives the replica that gave it its slot, and a dirty slot the one it was left through', async () => {
+    const queue = anId('q');
+    await client.put(queue, { cleanup: true });
+    const first = await startTestApp(database);
+    await first.client.release(await first.client.hold(queue));
+    await first[Symbol.asyncDispose]();
+    const second = await startTestApp(database);
+    const { body } = await clean(queue, {}, { through: second.client });
+    await second[Symbol.asyncDispose]();
+    const [claim] = body.claims;
+    if (claim === undefined) throw new Error('the slot is not dirty any more');
+    expect(await client.renew(claim)).toMatchObject({ status: 200 });
+    expect((await client.release(claim)).body).toEqual({ released: true });
+    expect(await client.acquire(queue)).toMatchObject({ status: 200 });
+  });
+
   it('what a cleaner got who hung up is dirty again at once', async () => {
     const queue = anId('q');
     await client.put(queue, { cleanup: true });

@@ -126,6 +126,7 @@ describe('GET of a queue', () => {
     expect(shapeOf(body.holders[0])).toEqual({
       claim_id: 'string',
       holder: 'string',
+      kind: 'string',
       slot: 'integer',
       fencing_token: 'integer',
       ttl_remaining_ms: 'integer',

@@ -81,6 +81,8 @@ describe('PUT of a queue', () => {
       delayed: 'integer',
       blocked: 'boolean',
       dead_letters: 'integer',
+      dirty: 'integer',
+      cleaning: 'integer',
       draining: 'integer',
       oldest_wait_ms: 'null',
       version: 'integer',
