@@ -80,14 +80,18 @@ drop index signalbox.dead_letters_blocks;
 create index dead_letters_blocks on signalbox.dead_letters (queue, place, seq, rank) where blocks;
 
 -- Which turn the next claim of a value of the label gets, in queues that rotate. A row that the rotation has passed says
--- nothing any more.
+-- nothing any more (checked_at: when that was last looked for). returned: turns of claims that left the line unserved.
 create table signalbox.turns (
   queue text collate "C" not null,
   kind text collate "C" not null,
   value text collate "C" not null,
   next_turn bigint not null,
+  returned int8multirange not null default '{}',
+  checked_at timestamptz not null,
   constraint turns_pkey primary key (queue, kind, value)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
+
+create index turns_checks on signalbox.turns (checked_at);
 
 -- Where the first claim of a batch stands: its other claims stand there too, behind it, whenever they come.
 create table signalbox.batches (

@@ -496,8 +496,11 @@ create table signalbox.turns (
   kind text collate "C" not null,
   value text collate "C" not null,
   next_turn bigint not null,
+  returned int8multirange not null default '{}'::int8multirange,
+  checked_at timestamp with time zone not null,
   constraint turns_pkey PRIMARY KEY (queue, kind, value)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX turns_checks ON signalbox.turns USING btree (checked_at);
 
 create table signalbox.waiting (
   queue text collate "C" not null,

@@ -23,3 +23,18 @@ export async function stopClockAt(database: TestDatabase, epochMs: number): Prom
     language sql volatile parallel safe
     as $$ select timestamptz 'epoch' + interval '${Math.trunc(epochMs)} milliseconds' $$`);
 }
+
+/**
+ * Stops the clock of every row of this database now; the function given sets it, in ms from here. What happens then does not
+ * depend on how fast the machine is.
+ */
+export async function stopClock(database: TestDatabase): Promise<(ms: number) => Promise<void>> {
+  const { rows } = await database.query<{ now: string }>('select clock_timestamp()::text as now');
+  const set = async (ms: number) => {
+    await database.query(`create or replace function signalbox.clock() returns timestamptz
+      language sql volatile parallel safe
+      as $$ select timestamptz '${rows[0]?.now}' + interval '${Math.trunc(ms)} milliseconds' $$`);
+  };
+  await set(0);
+  return set;
+}

@@ -39,7 +39,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
     /** Operations of each call so far, lanes included. */
     batchSizes,
     acquire: (queue: string, claimId: string, options?: AcquireOptions) =>
-      decide({ metadata: {}, fresh: false, ...acquireItem(queue, claimId, options) }),
+      decide({ metadata: {}, fresh: false, ...acquireItem(queue, claimId, { labels: {}, ...options }) }),
     /** Resolves when one of the desk's statements waits for a lock. */
     isBlocked: async () => {
       await until(

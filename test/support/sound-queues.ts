@@ -4,17 +4,18 @@ import { type Connection, rowsOf } from './sql-verbs.ts';
 /** Each query finds what must never be there, in a state that was committed. */
 const faults: Readonly<Record<string, string>> = {
   'a counter of a line differs from its rows': `
-    select n.queue, n.waiting, n.runs, n.delayed, n.blockers, n.dead, c.* from signalbox.lines n cross join lateral (
-      select count(*) filter (where w.kind = 'claim') as claims, count(*) filter (where w.kind = 'run') as runs_in_line
+    select n.queue, n.waiting, n.runs, n.several, n.delayed, n.blockers, n.dead, c.* from signalbox.lines n cross join lateral (
+      select count(*) filter (where w.kind = 'claim') as claims, count(*) filter (where w.kind = 'run') as runs_in_line,
+        count(*) filter (where w.weight > 1 or w.joint is not null) as several_in_line
       from signalbox.waiting w where w.queue = n.queue) w
     cross join lateral (
-      select w.claims, w.runs_in_line,
+      select w.claims, w.runs_in_line, w.several_in_line,
         (select count(*) from signalbox.delayed d where d.queue = n.queue) as rows_delayed,
         (select count(*) from signalbox.delayed d where d.queue = n.queue and d.blocks)
           + (select count(*) from signalbox.dead_letters x where x.queue = n.queue and x.blocks) as rows_blocking,
         (select count(*) from signalbox.dead_letters x where x.queue = n.queue) as rows_dead) c
-    where (n.waiting, n.runs, n.delayed, n.blockers, n.dead)
-      <> (c.claims, c.runs_in_line, c.rows_delayed, c.rows_blocking, c.rows_dead)`,
+    where (n.waiting, n.runs, n.several, n.delayed, n.blockers, n.dead)
+      <> (c.claims, c.runs_in_line, c.several_in_line, c.rows_delayed, c.rows_blocking, c.rows_dead)`,
   'rows belong to a queue that does not exist': `
     select places.* from (
       select 'leases' as place, queue from signalbox.leases union select 'waiting', queue from signalbox.waiting
@@ -44,8 +45,8 @@ const faults: Readonly<Record<string, string>> = {
   // A lock delay passes by itself; then the leader finds the queue within a second.
   'a run may be taken, and its queue is not among the ready ones': `
     select n.queue, h.claim_id from signalbox.lines n cross join lateral (
-      select w.claim_id, w.priority, w.seq from signalbox.waiting w
-      where w.queue = n.queue and w.kind = 'run' order by w.priority desc, w.seq limit 1) h
+      select w.claim_id, w.place, w.seq, w.rank from signalbox.waiting w
+      where w.queue = n.queue and w.kind = 'run' order by w.place, w.seq, w.rank limit 1) h
     where not n.paused and not exists (
         select from signalbox.waiting w where w.queue = n.queue and w.kind = 'claim')
       and (n.concurrency_limit is null or n.concurrency_limit > (
@@ -53,9 +54,9 @@ const faults: Readonly<Record<string, string>> = {
         where l.queue = n.queue and (l.state = 'held' or l.free_after is not null)))
       and not exists (
         select from (
-          select priority, seq from signalbox.delayed d where d.queue = n.queue and d.blocks
-          union all select priority, seq from signalbox.dead_letters x where x.queue = n.queue and x.blocks) b
-        where (b.priority, -b.seq) > (h.priority, -h.seq))
+          select place, seq, rank from signalbox.delayed d where d.queue = n.queue and d.blocks
+          union all select place, seq, rank from signalbox.dead_letters x where x.queue = n.queue and x.blocks) b
+        where (b.place, b.seq, b.rank) < (h.place, h.seq, h.rank))
       and not exists (select from signalbox.ready_queues r where r.queue = n.queue)`,
   'something blocks that is no run, or was never tried': `
     select queue, claim_id, kind, attempts from signalbox.delayed where blocks and (kind <> 'run' or attempts = 0)`,
@@ -148,6 +149,13 @@ const faults: Readonly<Record<string, string>> = {
       union all select queue, seq, rank from signalbox.dead_letters
       union all select queue, seq, rank from signalbox.leases where state = 'held' and seq <> 0) places
     group by 1, 2, 3 having count(*) > 1`,
+  'a turn was given twice, or the next one is taken': `
+    select w.queue, w.kind, w.turn, t.next_turn, count(*) from (
+      select w.queue, w.kind, coalesce(w.labels ->> q.rotate_by, '') as value, w.place - n.order_base + w.priority * 1000 as turn
+      from signalbox.waiting w join signalbox.lines n using (queue) join signalbox.queues q using (queue)
+      where n.rotates and w.attempts = 0 and w.place - n.order_base + w.priority * 1000 >= 0) w
+    left join signalbox.turns t on t.queue = w.queue and t.kind = w.kind and t.value = w.value
+    group by 1, 2, 3, 4, w.value having count(*) > 1 or coalesce(t.next_turn, 0) <= w.turn`,
   'a token was granted twice in a queue': `
     select queue, fencing_token from (
       select queue, fencing_token from signalbox.leases where state = 'held'

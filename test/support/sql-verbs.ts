@@ -67,10 +67,10 @@ export interface AcquireOptions extends Waiting {
   /** 0: nobody listens for the grant. Default: a minute. */
   readonly listen_ms?: number;
   readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly weight?: number;
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
+  readonly weight?: number | undefined;
   readonly max_wait_ms?: number | undefined;
-  readonly batch?: string;
-  readonly batch_rank?: number;
 }
 
 export function acquireItem(queue: string, claimId: string, options: AcquireOptions = {}) {
@@ -113,11 +113,17 @@ export interface EnqueueOptions {
   readonly delay_ms?: number | undefined;
   readonly max_attempts?: number | undefined;
   readonly max_age_ms?: number | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly batch?: string | undefined;
+  readonly batch_rank?: number | undefined;
 }
 
 export function enqueueItem(queue: string, claimId: string, options: EnqueueOptions & Waiting = {}) {
-  const { payload, priority, delay_ms, max_attempts, max_age_ms } = options;
-  return { op: 'enqueue', queue, claim_id: claimId, payload, priority, delay_ms, max_attempts, max_age_ms };
+  const { payload, priority, delay_ms, max_attempts, max_age_ms, labels, batch, batch_rank } = options;
+  return {
+    ...{ op: 'enqueue', queue, claim_id: claimId, payload, priority, delay_ms, max_attempts, max_age_ms },
+    ...{ labels, batch, batch_rank },
+  };
 }
 
 /** The enqueue that users call, inside whatever transaction this connection is in. */
@@ -128,7 +134,8 @@ export async function enqueueBySql(
   options: EnqueueOptions = {},
 ): Promise<void> {
   const { payload = null, priority = 0, delay_ms = 0, max_attempts = null, max_age_ms = null } = options;
-  await rowsOf(on, `select signalbox_v1.enqueue($1, $2, $3, $4, '{}', $5, $6, $7)`, [
+  const { labels = {}, batch = null, batch_rank = null } = options;
+  await rowsOf(on, `select signalbox_v1.enqueue($1, $2, $3, $4, $8, $5, $6, $7, $9, $10)`, [
     queue,
     claimId,
     payload,
@@ -136,6 +143,9 @@ export async function enqueueBySql(
     delay_ms,
     max_attempts,
     max_age_ms,
+    JSON.stringify(labels),
+    batch,
+    batch_rank,
   ]);
 }
 
@@ -320,7 +330,7 @@ export function onQueue(on: Connection, queue: string) {
       (
         await rowsOf<{ claim_id: string }>(
           on,
-          'select claim_id from signalbox.waiting where queue = $1 and kind = $2 order by priority desc, seq',
+          'select claim_id from signalbox.waiting where queue = $1 and kind = $2 order by place, seq, rank',
           [queue, kind],
         )
       ).map((row) => row.claim_id),
@@ -329,7 +339,7 @@ export function onQueue(on: Connection, queue: string) {
       (
         await rowsOf<{ claim_id: string }>(
           on,
-          'select claim_id from signalbox.delayed where queue = $1 order by priority desc, seq',
+          'select claim_id from signalbox.delayed where queue = $1 order by place, seq, rank',
           [queue],
         )
       ).map((row) => row.claim_id),

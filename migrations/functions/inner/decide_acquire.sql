@@ -56,13 +56,7 @@ begin
   if v_quarantine_end is null and v_counts.waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null
       or v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) <= p_line.concurrency_limit) then
-    if p_line.rotates then
-      -- It takes its turn all the same, or its like would have one more.
-      v_claim.place := signalbox.place_of(v_counts, v_settings, 'claim', v_claim.priority, v_claim.enqueued_at,
-        v_claim.labels);
-      update signalbox.lines n
-        set claim_round = signalbox.round_after(n.claim_round, v_claim.place - n.order_base) where n.queue = v_queue;
-    end if;
+    v_claim := signalbox.place_granted(v_counts, v_settings, v_claim, p_operation);
     perform signalbox.ask_older(p_line, v_settings, v_claim);
     -- It never stood in line: it was asked for when it was granted.
     v_claim.enqueued_at := null;

@@ -7,6 +7,7 @@ language plpgsql
 as $$
 declare
   v_blockers integer;
+  v_rotates boolean;
   v_stops boolean := false;
   v_holder text;
   v_outcome text;
@@ -28,7 +29,10 @@ begin
       several = n.several - case when p_claim.due_at is null
         then signalbox.asks_several(p_claim.weight, p_claim.joint) else 0 end,
       blockers = n.blockers - p_claim.blocks::integer
-    where n.queue = p_claim.queue returning n.blockers into v_blockers;
+    where n.queue = p_claim.queue returning n.blockers, n.rotates into v_blockers, v_rotates;
+  if v_rotates then
+    perform signalbox.return_turn(p_claim);
+  end if;
   if p_state = 'dead' and p_claim.attempts > 0 then
     select h.holder, h.outcome, h.error into v_holder, v_outcome, v_error from signalbox.history h
       where h.queue = p_claim.queue and h.claim_id = p_claim.claim_id and h.slot is not null

@@ -20,14 +20,15 @@ begin
   with room as materialized (
     select (o.ordinality - 1)::integer as item, o.claim_id, o.holder, o.priority, o.mode, o.labels, o.metadata, f.place,
       least(coalesce(o.weight, 1), n.concurrency_limit) as weight,
+      signalbox.place_at(n.order_base, q.priority_head_start_ms, coalesce(o.priority, 0), v_now) as line_place,
       greatest(s.newest_token + 1, v_token_floor) as token, coalesce(o.ttl_ms, q.default_ttl_ms) as lease_ms,
       q.max_hold_ms, v_now + signalbox.ms(q.max_hold_ms) as hold_until,
       v_now + signalbox.ms(least(o.max_wait_ms, q.max_wait_ms)) as wait_until
     from unnest(p_operations) with ordinality o
     cross join lateral (
-      select n.concurrency_limit, n.waiting, n.delayed from signalbox.lines n where n.queue = o.queue limit 1) n
+      select n.concurrency_limit, n.waiting, n.delayed, n.order_base from signalbox.lines n where n.queue = o.queue limit 1) n
     cross join lateral (
-      select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms, q.max_wait_ms, q.cancel_in_progress
+      select q.max_hold_ms, q.default_ttl_ms, q.max_ttl_ms, q.max_wait_ms, q.cancel_in_progress, q.priority_head_start_ms
       from signalbox.queues q where q.queue = o.queue limit 1) q
     cross join lateral (
       select coalesce(sum(l.weight) filter (where l.state = 'held' or l.free_after > v_now), 0) as taken,
@@ -39,7 +40,7 @@ begin
       select l.ctid as place from signalbox.leases l where l.queue = o.queue and l.slot = s.free_slot limit 1) f
     where o.op = 'acquire' and o.ordinality - 1 <> all(p_not) and o.queue <> all(p_apart)
       and n.waiting = 0 and s.taken + least(coalesce(o.weight, 1), n.concurrency_limit) <= n.concurrency_limit
-      and n.concurrency_limit > 0 and not s.needs_care and o.also is null
+      and n.concurrency_limit > 0 and not s.needs_care and o.also is null and o.batch is null
       and coalesce(o.ttl_ms, q.default_ttl_ms) <= q.max_ttl_ms
       -- One that has older ones to end, or to ask to release, does that too.
       and (o.mode is distinct from 'latest_only' or n.delayed = 0 and (s.taken = 0 or not q.cancel_in_progress))),
@@ -51,7 +52,7 @@ begin
         metadata = coalesce(r.metadata, '{}'), enqueued_at = v_now, acquired_at = v_now, renewed_at = v_now,
         expires_at = least(r.hold_until, v_now + signalbox.ms(r.lease_ms)), hold_until = r.hold_until,
         ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null,
-        kind = 'claim', attempt = 1, place = 0, rank = 0, weight = r.weight, joint = null, wait_until = r.wait_until
+        kind = 'claim', attempt = 1, place = r.line_place, rank = 0, weight = r.weight, joint = null, wait_until = r.wait_until
       from room r
       where l.ctid = r.place and l.state = 'free'
       returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms, l.labels,

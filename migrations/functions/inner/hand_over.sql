@@ -29,7 +29,7 @@ begin
   counted as (
     update signalbox.lines n
       set waiting = n.waiting - 1,
-          claim_round = case when n.rotates then signalbox.round_after(n.claim_round, x.place - n.order_base)
+          claim_round = case when n.rotates then signalbox.round_after(n.claim_round, x.place - n.order_base, x.priority)
             else n.claim_round end
       from head x where n.queue = p_queue),
   granted as (

@@ -4,15 +4,14 @@
 --   priority_head_start_ms: the time it was asked for, in ms since 2026, moved forward by the head start for each unit of
 --     priority. So a claim is passed only by those that came less than (difference in priority) x head start after it.
 --   rotate_by: the turn of its label's value (see take_turn), a turn earlier for each unit of priority.
--- All of one setting lie within 2^48 of order_base, which a change of these settings raises by 2^49.
+-- Places count from order_base, which a change of these settings raises beyond all that were given (see begin_order).
 create or replace function signalbox.place_of(
   p_line signalbox.lines, p_settings signalbox.queues, p_kind text, p_priority integer, p_since timestamptz, p_labels jsonb
 ) returns bigint
 language sql
 as $$
-  select p_line.order_base + case
-    when p_settings.rotate_by is not null then
-      signalbox.take_turn(p_line.queue, p_kind, coalesce(p_labels ->> p_settings.rotate_by, '')) - p_priority * 1000::bigint
-    when p_settings.priority_head_start_ms is null then -p_priority
-    else signalbox.ms_until(p_since, '2026-01-01T00:00:00Z') - p_priority * p_settings.priority_head_start_ms end
+  select case
+    when p_settings.rotate_by is not null then p_line.order_base - p_priority * 1000::bigint
+      + signalbox.take_turn(p_line.queue, p_kind, coalesce(p_labels ->> p_settings.rotate_by, ''))
+    else signalbox.place_at(p_line.order_base, p_settings.priority_head_start_ms, p_priority, p_since) end
 $$;

@@ -46,7 +46,7 @@ begin
       case when not m.is_new then 'known'
         when (m.line).closed and m.unbounded is not true then 'queue_closed' when m.runs + m.nth > m.max_runs and m.unbounded is not true then 'queue_full'
         else 'queued' end as code
-    from numbered m),
+    from numbered m order by m.queue collate "C", m.item),
   -- Places one after another, in the order of arrival: turns are taken, and batches begun.
   placed as materialized (
     select d.*, b.p_place as place, b.p_seq as own_seq, b.p_rank as rank

@@ -1,6 +1,7 @@
--- Ends a grant and puts its claim or run back at its old place (or behind the others, by retry_place): at once, or delayed. p_reason: released (the holder asked
--- for a retry), expired or max_hold (its time ran out), untaken (nobody began to work on it: the attempt does not count). A
--- run that has used up its attempts or its age is dead instead; a claim that a newer one supersedes is superseded. Under the line's lock; the caller advances the line.
+-- Ends a grant and puts its claim or run back, at once or delayed: at its old place, or (retry_place last) at the one that
+-- it would get if it came now, out of its batch. p_reason: released (the holder asked for a retry), expired or max_hold (its
+-- time ran out), untaken (nobody began to work on it: the attempt does not count, and the place is kept). A run that has
+-- used up its attempts or its age is dead instead; a claim that a newer one supersedes is superseded. Under the line's lock; the caller advances the line.
 create or replace function signalbox.put_back(
   p_line signalbox.lines, p_lease signalbox.leases, p_reason text, p_delay_ms bigint default 0,
   p_outcome text default null, p_error text default null, p_lock_delay_ms integer default 0
@@ -36,8 +37,8 @@ begin
     update signalbox.lines n set next_seq = n.next_seq + 1 where n.queue = p_lease.queue
       returning n.next_seq - 1 into v_seq;
   else
-    -- A claim that was granted without ever standing in line has its place before all that do, in the order of grants:
-    -- tokens grow, and are far below 2^53.
+    -- A claim that was granted without ever standing in line goes before all that stand in its place, in the order of
+    -- grants: tokens grow, and are far below 2^53.
     v_seq := case when p_lease.seq <> 0 then p_lease.seq else p_lease.fencing_token - 9007199254740992 end;
   end if;
   v_claim := (p_lease.queue, p_lease.claim_id, p_lease.kind,
@@ -51,9 +52,7 @@ begin
     case when p_delay_ms > 0 then v_now + signalbox.ms(p_delay_ms) end,
     p_delay_ms > 0 and p_lease.kind = 'run'
       and signalbox.failure_policy(p_line.concurrency_limit, v_settings.on_failure) <> 'step_around',
-    case when v_is_last or p_lease.seq = 0
-      then signalbox.place_of(p_line, v_settings, p_lease.kind, p_lease.priority,
-        case when v_is_last then v_now else p_lease.enqueued_at end, p_lease.labels)
+    case when v_is_last then signalbox.place_of(p_line, v_settings, p_lease.kind, p_lease.priority, v_now, p_lease.labels)
       else p_lease.place end,
     case when v_is_last then 0 else p_lease.rank end, p_lease.weight, p_lease.joint,
     case when p_lease.kind = 'claim' then p_lease.wait_until end)::signalbox.delayed;

@@ -15,7 +15,8 @@ begin
   perform signalbox.forget_heard(p_line.queue, p_claim.claim_id);
   update signalbox.lines n
     set waiting = n.waiting - 1, several = n.several - signalbox.asks_several(p_claim.weight, p_claim.joint),
-        claim_round = case when n.rotates then signalbox.round_after(n.claim_round, p_claim.place - n.order_base)
+        claim_round = case when n.rotates
+          then signalbox.round_after(n.claim_round, p_claim.place - n.order_base, p_claim.priority)
           else n.claim_round end
     where n.queue = p_line.queue;
   return signalbox.grant_slot(p_line, p_claim, p_free_slot, p_top_slot, p_newest_token,

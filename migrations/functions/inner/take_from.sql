@@ -48,7 +48,8 @@ begin
     insert into signalbox.taken (holder, queue, slot, claim_id, fencing_token)
       values (p_holder, p_queue, v_lease.slot, v_lease.claim_id, v_lease.fencing_token);
     v_taken := v_taken + 1;
-    v_line.run_round := signalbox.round_after(v_line.run_round, v_claim.place - v_line.order_base);
+    v_line.run_round := signalbox.round_after(v_line.run_round, v_claim.place - v_line.order_base,
+      v_claim.priority);
     return next (null, 'taken', p_queue, v_lease.claim_id, signalbox.taken_body(v_lease, v_run))::signalbox_v1.decision;
   end loop;
   if v_taken > 0 then

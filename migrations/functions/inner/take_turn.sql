@@ -9,7 +9,8 @@ declare
 begin
   select case p_kind when 'run' then n.run_round else n.claim_round end into v_round
     from signalbox.lines n where n.queue = p_queue;
-  insert into signalbox.turns as t (queue, kind, value, next_turn) values (p_queue, p_kind, p_value, v_round + 1000)
+  insert into signalbox.turns as t (queue, kind, value, next_turn, checked_at)
+    values (p_queue, p_kind, p_value, v_round + 1000, signalbox.clock())
     on conflict (queue, kind, value) do update set next_turn = greatest(t.next_turn, v_round) + 1000
     returning next_turn into v_next;
   return v_next - 1000;

@@ -30,7 +30,9 @@ begin
   if v_line.cleanup and not v_new_line.cleanup then
     perform signalbox.free_dirty_slots(p_queue);
   end if;
-  if (v_new.rotate_by, v_new.priority_head_start_ms) is distinct from (v_old.rotate_by, v_old.priority_head_start_ms) then
+  -- (While a queue rotates, a head start says nothing.)
+  if v_new.rotate_by is distinct from v_old.rotate_by or v_new.rotate_by is null
+    and v_new.priority_head_start_ms is distinct from v_old.priority_head_start_ms then
     perform signalbox.begin_order(p_queue, v_new.rotate_by);
   end if;
   update signalbox.queues q

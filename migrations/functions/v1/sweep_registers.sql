@@ -14,6 +14,7 @@ declare
   v_batches integer;
   v_turns integer;
   v_taken_by timestamptz := signalbox.clock() - interval '1 hour';
+  v_checked_by timestamptz := signalbox.clock() - interval '1 hour';
   v_joined_by timestamptz := signalbox.clock() - interval '1 day';
 begin
   perform signalbox.require_term(p_leader, p_epoch);
@@ -33,12 +34,18 @@ begin
     select o.ctid from signalbox.batches o where o.joined_at < v_joined_by order by o.joined_at limit 100
     for update skip locked));
   get diagnostics v_batches = row_count;
-  -- A turn that is being taken just now is left for the next round.
-  delete from signalbox.turns t where t.ctid = any(array(
-    select o.ctid from signalbox.turns o cross join lateral (
+  -- Each is looked at once an hour, however many there are. A turn that is being taken just now is left for the next round.
+  with looked as materialized (
+    select o.ctid, o.next_turn <= coalesce(n.round, o.next_turn) as is_over
+    from (select t.ctid, t.* from signalbox.turns t where t.checked_at < v_checked_by order by t.checked_at limit 100
+          for update skip locked) o
+    left join lateral (
       select case o.kind when 'run' then n.run_round else n.claim_round end as round
-      from signalbox.lines n where n.queue = o.queue limit 1) n
-    where o.next_turn <= n.round order by o.queue, o.kind, o.value limit 100 for update of o skip locked));
+      from signalbox.lines n where n.queue = o.queue limit 1) n on true),
+  kept as (
+    update signalbox.turns t set checked_at = signalbox.clock()
+      where t.ctid = any(array(select l.ctid from looked l where not l.is_over)))
+  delete from signalbox.turns t where t.ctid = any(array(select l.ctid from looked l where l.is_over));
   get diagnostics v_turns = row_count;
   return v_terms + v_replicas + v_takes + v_batches + v_turns;
 end $$;

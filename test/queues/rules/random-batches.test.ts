@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { TestDatabase } from '../../support/database.ts';
 import { type Answer, decide, makeQueues, onQueue, rowsOf } from '../../support/sql-verbs.ts';
+import { orderFields, orderSettings } from '../../support/order-draws.ts';
 import { expectSoundQueues } from '../../support/sound-queues.ts';
 import { expectSameState, openTwins, told, type Twins } from './twins.ts';
 
@@ -27,7 +28,7 @@ const item = fc.oneof(
       listen_ms: fc.constantFrom(0, 3_600_000),
       ttl_ms: fc.constantFrom(1000, 20_000, 30_000, 120_000, 600_000),
       max_wait_ms: fc.constantFrom(undefined, undefined, undefined, 1000, 20_000),
-      labels: fc.constantFrom(undefined, { branch: 'main' }, { branch: 'fix' }),
+      ...orderFields,
     }),
   },
   {
@@ -52,6 +53,7 @@ const item = fc.oneof(
       priority: fc.integer({ min: -1, max: 1 }),
       delay_ms: fc.constantFrom(0, 0, 3000),
       max_attempts: fc.constantFrom(undefined, 1, 2),
+      ...orderFields,
     }),
   },
   {
@@ -106,6 +108,7 @@ const step = fc.oneof(
         { supersede_by: null, max_wait_ms: 20_000 },
         { closed: true },
         { closed: false },
+        ...orderSettings,
       ),
     }),
   },
@@ -256,9 +259,9 @@ function holders(db: TestDatabase) {
 async function expectRoom(db: TestDatabase, before: readonly { holding: string }[]): Promise<void> {
   const crowded = await rowsOf(
     db,
-    `select n.queue, n.concurrency_limit, count(*) from signalbox.lines n join signalbox.leases l using (queue)
+    `select n.queue, n.concurrency_limit, sum(l.weight) from signalbox.lines n join signalbox.leases l using (queue)
      where l.state = 'held' group by 1, 2
-     having count(*) > n.concurrency_limit and bool_or(l.queue || ' ' || l.fencing_token <> all($1))`,
+     having sum(l.weight) > n.concurrency_limit and bool_or(l.queue || ' ' || l.fencing_token <> all($1))`,
     [before.map(({ holding }) => holding)],
   );
   expect(crowded).toEqual([]);

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { moveClock } from '../../support/database-clock.ts';
+import { stopClock } from '../../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
+import { orderFields, orderSettings } from '../../support/order-draws.ts';
 import { makeQueues, oneOf, onQueue, rowsOf } from '../../support/sql-verbs.ts';
 import { expectSoundQueues } from '../../support/sound-queues.ts';
 
@@ -17,10 +18,19 @@ const step = fc.oneof(
       listen_ms: fc.constantFrom(0, 3_600_000),
       ttl_ms: fc.constantFrom(1000, 30_000, 120_000),
       max_wait_ms: fc.constantFrom(undefined, undefined, undefined, 1000, 30_000),
-      labels: fc.constantFrom(undefined, { branch: 'main' }, { branch: 'fix' }),
+      ...orderFields,
     }),
   },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('release' as const), claim, isOld: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('release' as const),
+      claim,
+      isOld: fc.boolean(),
+      outcome: fc.constantFrom(undefined, undefined, 'retry'),
+      retry_after_ms: fc.constantFrom(0, 3000),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('renew' as const), claim, isOld: fc.boolean() }) },
   {
     weight: 1,
@@ -59,12 +69,22 @@ const step = fc.oneof(
       ),
     }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('order' as const), settings: fc.constantFrom(...orderSettings) }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('advance' as const) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 /** One queue, its clock, and every token each claim was ever told. */
-async function run(db: TestDatabase, name: string, steps: readonly Step[], startLimit: number | null): Promise<void> {
+async function run(
+  db: TestDatabase,
+  setClock: (ms: number) => Promise<void>,
+  name: string,
+  steps: readonly Step[],
+  startLimit: number | null,
+): Promise<void> {
   await makeQueues(db, [name], { concurrency_limit: startLimit, max_hold_ms: 200_000 });
   const queue = onQueue(db, name);
   const tokens = new Map<string, number[]>();
@@ -76,13 +96,13 @@ async function run(db: TestDatabase, name: string, steps: readonly Step[], start
     const heldBefore = await queue.held();
     switch (next.do) {
       case 'acquire': {
-        const answer = await queue.acquire(next.claim, { ...next });
+        const answer = await queue.acquire(next.claim, next);
         if (answer.code === 'held')
           tokens.set(next.claim, [...(tokens.get(next.claim) ?? []), answer.body.fencing_token]);
         break;
       }
       case 'release':
-        await queue.release(next.claim, tokenOf(next.claim, next.isOld));
+        await queue.release(next.claim, tokenOf(next.claim, next.isOld), next);
         break;
       case 'renew':
         await queue.renew(next.claim, tokenOf(next.claim, next.isOld));
@@ -98,7 +118,7 @@ async function run(db: TestDatabase, name: string, steps: readonly Step[], start
         break;
       case 'clock':
         clockMs += next.by;
-        await moveClock(db, clockMs);
+        await setClock(clockMs);
         break;
       case 'limit':
         await queue.configure({ concurrency_limit: next.limit });
@@ -108,6 +128,9 @@ async function run(db: TestDatabase, name: string, steps: readonly Step[], start
         break;
       case 'policy':
         await queue.configure(next.policy);
+        break;
+      case 'order':
+        await queue.configure(next.settings);
         break;
       case 'advance':
         await queue.advance();
@@ -123,17 +146,26 @@ async function run(db: TestDatabase, name: string, steps: readonly Step[], start
     );
     const held = await queue.held();
     const isNew = held.some((claimId) => !heldBefore.includes(claimId));
+    const { places } = await oneOf<{ places: number }>(
+      db,
+      `select coalesce(sum(weight), 0)::integer as places from signalbox.leases where queue = $1 and state = 'held'`,
+      [name],
+    );
     if (isNew && line.concurrency_limit !== null)
-      expect([round, next.do, held.length]).toEqual([round, next.do, Math.min(held.length, line.concurrency_limit)]);
+      expect([round, next.do, places]).toEqual([round, next.do, Math.min(places, line.concurrency_limit)]);
     await queue.advance();
     const { can } = await oneOf(db, 'select signalbox.can_advance($1) as can', [name]);
     expect([round, next.do, can]).toEqual([round, next.do, false]);
     const { idle } = await oneOf(
       db,
-      `select exists (select from signalbox.lines n where n.queue = $1 and n.waiting > 0 and not n.paused
-         and (n.concurrency_limit is null or n.concurrency_limit > (
-           select count(*) from signalbox.leases l
-           where l.queue = n.queue and (l.state = 'held' or l.free_after > signalbox.clock())))) as idle`,
+      `select exists (select from signalbox.lines n cross join lateral (
+           select w.weight from signalbox.waiting w where w.queue = n.queue and w.kind = 'claim'
+           order by w.place, w.seq, w.rank limit 1) w
+         where n.queue = $1 and not n.paused
+           and (n.concurrency_limit is null or n.concurrency_limit > 0
+             and n.concurrency_limit - least(w.weight, n.concurrency_limit) >= (
+               select coalesce(sum(l.weight), 0) from signalbox.leases l
+               where l.queue = n.queue and (l.state = 'held' or l.free_after > signalbox.clock())))) as idle`,
       [name],
     );
     expect([round, next.do, idle]).toEqual([round, next.do, false]);
@@ -147,13 +179,15 @@ test.each([
   'random operations on a $width queue keep every invariant',
   async ({ limit, seed }) => {
     await using db = await freshDatabase();
+    const setClock = await stopClock(db);
     let count = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 60, size: 'max' }), async (steps) => {
-        await moveClock(db, 0);
+        await setClock(0);
         await rowsOf(db, 'truncate signalbox.waiting, signalbox.leases, signalbox.wide_slots, signalbox.heard');
         await rowsOf(db, 'truncate signalbox.lines, signalbox.queues, signalbox.history, signalbox.events');
-        await run(db, `q${count++}`, steps, limit);
+        await rowsOf(db, 'truncate signalbox.delayed, signalbox.turns, signalbox.batches');
+        await run(db, setClock, `q${count++}`, steps, limit);
       }),
       { seed, numRuns: 12, endOnFailure: false, interruptAfterTimeLimit: 60_000 },
     );

@@ -75,7 +75,7 @@ async function countSetWiseReleases(db: TestDatabase): Promise<void> {
 
 const tables = [
   ...['queues', 'lines', 'leases', 'wide_slots', 'waiting', 'heard', 'history', 'events'],
-  ...['runs', 'delayed', 'inbox', 'dead_letters', 'ready_queues', 'taken'],
+  ...['runs', 'delayed', 'inbox', 'dead_letters', 'ready_queues', 'taken', 'turns', 'batches'],
 ];
 
 /** Every row that decides or tells anything, without what counts transactions. */

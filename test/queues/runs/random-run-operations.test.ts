@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { sqlStateOf } from '../../support/blocked.ts';
-import { moveClock } from '../../support/database-clock.ts';
+import { stopClock } from '../../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
+import { orderFields, orderSettings } from '../../support/order-draws.ts';
 import { expectSoundQueues } from '../../support/sound-queues.ts';
 import {
   decide,
@@ -25,6 +26,7 @@ const enqueue = {
   delay_ms: fc.constantFrom(0, 0, 0, 5000),
   max_attempts: fc.constantFrom(undefined, 1, 2),
   max_age_ms: fc.constantFrom(undefined, undefined, 60_000),
+  ...orderFields,
 };
 const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('enqueue' as const), ...enqueue }) },
@@ -76,6 +78,7 @@ const step = fc.oneof(
         { lock_delay_ms: 0 },
         { max_runs: 4 },
         { max_runs: null },
+        ...orderSettings,
       ),
     }),
   },
@@ -87,7 +90,7 @@ const step = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant('sweep' as const),
-      chore: fc.constantFrom('inbox', 'due', 'overdue', 'silent', 'leases', 'lines'),
+      chore: fc.constantFrom('inbox', 'due', 'overdue', 'silent', 'leases', 'lines', 'registers'),
     }),
   },
   {
@@ -99,8 +102,10 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
-async function clear(db: TestDatabase): Promise<void> {
-  await moveClock(db, 0);
+type SetClock = (ms: number) => Promise<void>;
+
+async function clear(db: TestDatabase, setClock: SetClock): Promise<void> {
+  await setClock(0);
   const tables = await rowsOf<{ name: string }>(
     db,
     `select string_agg(format('signalbox.%I', tablename), ', ') as name from pg_tables
@@ -108,7 +113,7 @@ async function clear(db: TestDatabase): Promise<void> {
     [
       [
         ...['waiting', 'leases', 'wide_slots', 'heard', 'lines', 'queues', 'history', 'events'],
-        ...['runs', 'delayed', 'inbox', 'dead_letters', 'ready_queues', 'taken', 'takes'],
+        ...['runs', 'delayed', 'inbox', 'dead_letters', 'ready_queues', 'taken', 'takes', 'turns', 'batches'],
       ],
     ],
   );
@@ -116,7 +121,13 @@ async function clear(db: TestDatabase): Promise<void> {
 }
 
 /** Operations on one queue and its clock; after each, everything that must hold is looked at. */
-async function play(db: TestDatabase, name: string, steps: readonly Step[], startLimit: number | null): Promise<void> {
+async function play(
+  db: TestDatabase,
+  setClock: SetClock,
+  name: string,
+  steps: readonly Step[],
+  startLimit: number | null,
+): Promise<void> {
   await makeQueues(db, [name], { concurrency_limit: startLimit, max_hold_ms: 200_000, max_attempts: 3 });
   const queue = onQueue(db, name);
   const tokens: { claim: string; token: number }[] = [];
@@ -175,7 +186,7 @@ async function play(db: TestDatabase, name: string, steps: readonly Step[], star
         break;
       case 'clock':
         clockMs += next.by;
-        await moveClock(db, clockMs);
+        await setClock(clockMs);
         break;
       case 'configure':
         await queue.configure(next.settings);
@@ -238,11 +249,12 @@ test.each([
   'random operations on runs and claims keep every invariant: $width',
   async ({ limit, seed }) => {
     await using db = await freshDatabase();
+    const setClock = await stopClock(db);
     let count = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 80, size: 'max' }), async (steps) => {
-        await clear(db);
-        await play(db, `q${count++}`, steps, limit);
+        await clear(db, setClock);
+        await play(db, setClock, `q${count++}`, steps, limit);
       }),
       { seed, numRuns: 12, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
     );
@@ -277,9 +289,10 @@ const orderly = fc.oneof(
 
 test('at limit 1 with policy wait, runs are granted strictly in order and never two at once, whatever fails', async () => {
   await using db = await freshDatabase();
+  const setClock = await stopClock(db);
   await fc.assert(
     fc.asyncProperty(fc.array(orderly, { minLength: 40, maxLength: 80, size: 'max' }), async (steps) => {
-      await clear(db);
+      await clear(db, setClock);
       await makeQueues(db, ['q'], { max_attempts: 3, retry_delay_ms: 2000 });
       const queue = onQueue(db, 'q');
       /** Runs that are not over, in the order of their enqueues. */
@@ -319,11 +332,11 @@ test('at limit 1 with policy wait, runs are granted strictly in order and never 
             break;
           case 'clock':
             clockMs += next.by;
-            await moveClock(db, clockMs);
+            await setClock(clockMs);
             break;
           case 'die':
             clockMs += 31_000;
-            await moveClock(db, clockMs);
+            await setClock(clockMs);
             await queue.advance();
             break;
           default:
