@@ -25,7 +25,8 @@ begin
       where l.queue = p_line.queue and l.slot = any(v_slots) and l.state = 'held'
       returning l.*)
   insert into signalbox.events (at, type, queue, claim_id, data)
-    select signalbox.clock(), 'lease.release_requested', a.queue, a.claim_id, jsonb_build_object('holder', a.holder,
-      'slot', a.slot, 'fencing_token', a.fencing_token, 'reason', 'superseded', 'detail', p_claim.claim_id)
+    select signalbox.clock(), 'lease.release_requested', a.queue, a.claim_id, signalbox.labelled(
+      jsonb_build_object('holder', a.holder, 'slot', a.slot, 'fencing_token', a.fencing_token, 'reason', 'superseded',
+        'detail', p_claim.claim_id), a.labels)
     from asked a;
 end $$;

@@ -129,6 +129,12 @@ describe('cancel_in_progress', () => {
     // Asked again by the same claim, nothing is asked of anybody.
     await queue.acquire('newest', ofBranch('main'));
     expect(await asked(db)).toEqual([{ claim_id: 'main', reason: 'superseded', detail: 'new' }]);
+    expect(
+      await rowsOf(
+        db,
+        `select data ->> 'labels' as labels from signalbox.events where type = 'lease.release_requested'`,
+      ),
+    ).toEqual([{ labels: '{"branch": "main"}' }]);
     expect(await queue.line()).toEqual(['newest']);
     await queue.release('main', body.fencing_token);
     expect((await queue.held()).toSorted()).toEqual(['fix', 'higher', 'newest', 'plain', 'skip']);
