@@ -76,8 +76,6 @@ describe('PUT of a queue', () => {
       closed: 'boolean',
       cleanup: 'boolean',
       held: 'integer',
-      cleaning: 'integer',
-      dirty: 'integer',
       waiting: 'integer',
       runs: 'integer',
       delayed: 'integer',
