@@ -101,10 +101,10 @@ create table signalbox.batches (
   place bigint not null,
   seq bigint not null,
   size bigint not null,
-  joined_at timestamptz not null,
+  begun_at timestamptz not null,
   constraint batches_pkey primary key (queue, kind, batch)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
-create index batches_age on signalbox.batches (joined_at);
+create index batches_age on signalbox.batches (begun_at);
 
 alter type signalbox.operation
   add attribute batch text collate "C",

@@ -18,10 +18,10 @@ create table signalbox.batches (
   place bigint not null,
   seq bigint not null,
   size bigint not null,
-  joined_at timestamp with time zone not null,
+  begun_at timestamp with time zone not null,
   constraint batches_pkey PRIMARY KEY (queue, kind, batch)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
-CREATE INDEX batches_age ON signalbox.batches USING btree (joined_at);
+CREATE INDEX batches_age ON signalbox.batches USING btree (begun_at);
 
 create table signalbox.chores (
   chore text collate "C" not null,

@@ -1,5 +1,5 @@
 -- Leader's chore: old rows of terms (all but the last 1,000), replicas not heard for a day, what takes gave more than an
--- hour ago, batches that nobody has joined for a day, and turns that the rotation has passed.
+-- hour ago, batches that began a day ago, and turns that the rotation has passed.
 create or replace function signalbox_v1.sweep_registers(p_leader text, p_epoch bigint) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -15,7 +15,7 @@ declare
   v_turns integer;
   v_taken_by timestamptz := signalbox.clock() - interval '1 hour';
   v_checked_by timestamptz := signalbox.clock() - interval '1 hour';
-  v_joined_by timestamptz := signalbox.clock() - interval '1 day';
+  v_begun_by timestamptz := signalbox.clock() - interval '1 day';
 begin
   perform signalbox.require_term(p_leader, p_epoch);
   delete from signalbox.terms t where t.epoch in (
@@ -31,7 +31,7 @@ begin
     for update skip locked));
   get diagnostics v_takes = row_count;
   delete from signalbox.batches b where b.ctid = any(array(
-    select o.ctid from signalbox.batches o where o.joined_at < v_joined_by order by o.joined_at limit 100
+    select o.ctid from signalbox.batches o where o.begun_at < v_begun_by order by o.begun_at limit 100
     for update skip locked));
   get diagnostics v_batches = row_count;
   -- Each is looked at once an hour, however many there are. A turn that is being taken just now is left for the next round.

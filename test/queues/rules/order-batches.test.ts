@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { moveClock } from '../../support/database-clock.ts';
 import { freshDatabase } from '../../support/database.ts';
 import { serve, work } from '../../support/served.ts';
 import {
@@ -32,6 +33,29 @@ test('claims of one batch stand where its first does, in the order in which they
   await queue.acquire('a4', { batch: 'a' });
   expect((await queue.look('a4')).body.position).toBe(1);
   expect(await serve(db, 'q')).toEqual(['a4', 'b1', 'b2', 'alone']);
+});
+
+test('a batch is open for ten minutes from its first claim, so one that never ends keeps nobody waiting for longer', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { paused: true });
+  const queue = onQueue(db, 'q');
+  await queue.acquire('a1', { batch: 'a' });
+  await queue.acquire('alone');
+  for (let minute = 1; minute <= 9; minute++) {
+    await moveClock(db, minute * 60_000);
+    await queue.acquire(`a${minute + 1}`, { batch: 'a' });
+  }
+  await moveClock(db, 601_000);
+  await queue.acquire('late1', { batch: 'a' });
+  await queue.acquire('alone2');
+  await queue.acquire('late2', { batch: 'a' });
+  const line = (
+    await rowsOf<{ claim_id: string }>(
+      db,
+      `select claim_id from signalbox.waiting where queue = 'q' order by place, seq, rank`,
+    )
+  ).map(({ claim_id: id }) => id);
+  expect(line.slice(-4)).toEqual(['alone', 'late1', 'late2', 'alone2']);
 });
 
 test('a batch begins with its first claim also where that is granted at once, alone or with others in one call', async () => {
