@@ -30,6 +30,7 @@ import { type MergeQueueId, parseMergeQueueName, providerId } from './protocol/m
 import { createClaimDesks } from './queues/claim-desks.ts';
 import { QueueCoordinator } from './queues/coordinator.ts';
 import { DecisionDesk } from './queues/decision-desk.ts';
+import { Stirrer } from './queues/stirrer.ts';
 import { DueCalls } from './queues/due-calls.ts';
 import { FailoverWatch } from './queues/failover-watch.ts';
 import { FeedTail } from './queues/feed-tail.ts';
@@ -192,12 +193,14 @@ async function startReplica({
   const cleaners = new TakerRoom();
   const announcer = new Announcer({ db, replicaId, onError: report('announcer') });
   const dueCalls = new DueCalls((queue) => takers.call(queue));
-  const news = new News({
+  const stirrer = new Stirrer({ db, clock, news: () => news, onError: report('stirrer') });
+  const news: News = new News({
     room,
     takers,
     cleaners,
     announcer,
     onDelayed: (queue, dueInMs) => dueCalls.expect(queue, dueInMs),
+    onStir: (queues) => stirrer.stir(queues),
     onDecisions: (decisions) => metrics.countDecisions(decisions),
   });
   const decisions = new DecisionDesk({
@@ -395,7 +398,6 @@ async function startReplica({
     url: () => settings.publicUrl ?? door.url,
     onEvent: observer.onLeadership,
   });
-
   const keeper =
     queuesFile === undefined
       ? []
@@ -414,6 +416,7 @@ async function startReplica({
     tokens,
     announcer,
     listener,
+    stirrer,
     watcher,
     mergeQueueWatch,
     feedTail,

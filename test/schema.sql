@@ -142,6 +142,7 @@ create table signalbox.history (
   kind text collate "C" not null default 'claim'::text,
   attempt integer,
   error text,
+  joint jsonb,
   constraint history_grant_is_whole CHECK (((slot IS NULL) = (fencing_token IS NULL))),
   constraint history_state_known CHECK ((state = ANY (ARRAY['released'::text, 'cancelled'::text, 'expired'::text, 'broken'::text, 'superseded'::text, 'dead'::text, 'waiting'::text])))
 ) partition by RANGE (ended_at);
@@ -247,6 +248,20 @@ create table signalbox.lines (
   constraint lines_several_not_negative CHECK ((several >= 0)) NOT VALID,
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+
+create table signalbox.loose_ends (
+  queue text collate "C" not null,
+  claim_id text collate "C" not null,
+  fencing_token bigint not null,
+  slot integer,
+  state text collate "C" not null,
+  reason text collate "C" not null,
+  outcome text collate "C",
+  actor text,
+  detail text,
+  error text,
+  constraint loose_ends_pkey PRIMARY KEY (queue, claim_id, fencing_token)
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 
 create table signalbox.merge_queues (
   queue text collate "C" not null,

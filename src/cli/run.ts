@@ -15,6 +15,8 @@ export interface RunFlags extends ServiceFlags {
   readonly queue: string;
   readonly ttl?: number;
   readonly priority: number;
+  readonly weight?: number;
+  readonly also?: readonly { readonly queue: string; readonly weight: number }[];
   readonly skipIfBusy?: true;
   readonly latestOnly?: true;
   readonly waitTimeout?: number;
@@ -37,6 +39,12 @@ export function describeRun(command: Command): Command {
       durationMs(1000, 86_400_000),
     )
     .option('--priority <n>', 'higher goes first', wholeNumber, 0)
+    .option('--weight <n>', 'how many places of the queue to take (default: 1)', wholeNumber)
+    .option(
+      '--also <queue[:weight]>',
+      'one more queue to hold a place in, all or none; may be repeated, at most 3 times',
+      otherQueues,
+    )
     .option('--skip-if-busy', 'do not wait: exit 120 if there is no free place')
     .addOption(
       new Option(
@@ -81,7 +89,8 @@ Exit codes: the command's own, 128 + n if signal n ended it, and
  *     watchdog process does it, so it also happens while this process is paused (SIGSTOP) or after it was killed (-9).
  *  3. Renewing goes on until the command has ended, through its teardown after any signal.
  *  4. No timer ends renewing.
- *  5. The command finds SIGNALBOX_URL, _QUEUE, _CLAIM_ID, _FENCING_TOKEN, _SLOT and _HOLDER in its environment.
+ *  5. The command finds SIGNALBOX_URL, _QUEUE, _CLAIM_ID, _FENCING_TOKEN, _SLOT and _HOLDER in its environment, and with
+ *     --also _ALSO, its other places as JSON.
  *  6. Released as `success` (exit 0), `failure`, or `cancelled` (it was asked to end).
  *  7. While waiting, position and reason go to stderr, once per change, each line with `signalbox:` in front.
  *  8. TERM, INT and HUP cancel the claim while it waits (exit 122), and are passed on to the group once it runs.
@@ -105,6 +114,8 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
       claimId,
       ttlMs,
       priority,
+      weight: flags.weight,
+      also: flags.also,
       mode: flags.skipIfBusy === true ? 'skip_if_busy' : flags.latestOnly === true ? 'latest_only' : 'wait',
       labels: label,
       waitTimeoutMs,
@@ -136,6 +147,8 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
     return runExitCode.cancelled;
   }
   say(`holding ${queue}, slot ${lease.slot}, fencing token ${lease.fencing_token}`);
+  for (const place of lease.also ?? [])
+    say(`holding ${place.queue}, slot ${place.slot}, fencing token ${place.fencing_token}`);
   return await runHeldCommand({
     client,
     acquired: outcome,
@@ -148,6 +161,7 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
       SIGNALBOX_FENCING_TOKEN: `${lease.fencing_token}`,
       SIGNALBOX_SLOT: `${lease.slot}`,
       SIGNALBOX_HOLDER: lease.holder,
+      ...(lease.also === undefined ? {} : { SIGNALBOX_ALSO: JSON.stringify(lease.also) }),
     },
     graceMs: flags.releaseGrace ?? 10_000,
     signals,
@@ -190,6 +204,16 @@ function messageOf(reason: unknown): string {
 function wholeNumber(text: string): number {
   if (!/^-?\d{1,7}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+/** What follows the last colon is a weight if it is a number; a queue whose name ends so is named with one. */
+function otherQueues(
+  text: string,
+  known: readonly { readonly queue: string; readonly weight: number }[] = [],
+): readonly { readonly queue: string; readonly weight: number }[] {
+  const [, name = text, weight = '1'] = /^(.+):(\d{1,7})$/s.exec(text) ?? [];
+  if (name === '') throw new InvalidArgumentError('It must be a queue, or queue:weight.');
+  return [...known, { queue: name, weight: Number(weight) }];
 }
 
 function labels(text: string, known: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {

@@ -8,7 +8,7 @@ import { isAborted, Pause } from '../runtime/pause.ts';
 import { isTransient } from './answer.ts';
 import type { SignalboxClient } from './client.ts';
 import { leaseWindow, type LeaseWindow } from './lease-window.ts';
-import type { AcquireRequest, Mode } from './requests.ts';
+import type { AcquireRequest, AlsoQueue, Mode } from './requests.ts';
 
 export interface AcquireLeaseOptions {
   readonly queue: string;
@@ -18,6 +18,10 @@ export interface AcquireLeaseOptions {
   readonly claimId?: string | undefined;
   readonly ttlMs?: number | undefined;
   readonly priority?: number | undefined;
+  /** Places of the queue it takes. */
+  readonly weight?: number | undefined;
+  /** More queues, at most 3: a place in all of them, or in none. The lease's `also` says which places. */
+  readonly also?: readonly AlsoQueue[] | undefined;
   readonly mode?: Mode | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
@@ -70,6 +74,8 @@ export async function acquireLease(
     holder: options.holder ?? processIdentity(),
     claim_id: options.claimId ?? randomUUID(),
     priority: options.priority,
+    weight: options.weight,
+    also: options.also,
     ttl_ms: options.ttlMs,
     mode: options.mode,
     labels: options.labels,

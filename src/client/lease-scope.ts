@@ -1,4 +1,5 @@
 import { type AcquiredLease, type AcquireLeaseOptions, type AcquireOutcome, acquireLease } from './acquire-lease.ts';
+import type { PlaceElsewhere } from '../protocol/claims.ts';
 import type { SignalboxClient } from './client.ts';
 import { ReleaseRequestedError } from './errors.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -22,6 +23,8 @@ export interface LeaseScope extends AsyncDisposable {
   /** Hand it to the resource: it refuses older ones per (queue, slot). */
   readonly fencingToken: number;
   readonly slot: number;
+  /** Its places in other queues, each with a token of its own. */
+  readonly also: readonly PlaceElsewhere[];
   readonly claimId: string;
   readonly holder: string;
   /**
@@ -60,6 +63,7 @@ export function scopeOf(client: SignalboxClient, acquired: AcquiredLease): Lease
   return {
     fencingToken: lease.fencing_token,
     slot: lease.slot,
+    also: lease.also ?? [],
     claimId: lease.claim_id,
     holder: lease.holder,
     signal: AbortSignal.any([keeper.signal, asked.signal]),

@@ -6,6 +6,9 @@ export type Mode = 'wait' | 'skip_if_busy' | 'latest_only';
 /** `retry`: back into the line at its old place. */
 export type Outcome = 'success' | 'failure' | 'cancelled' | 'retry';
 
+/** By name, or with how many places of it. */
+export type AlsoQueue = string | { readonly queue: string; readonly weight?: number | undefined };
+
 export interface AcquireRequest {
   readonly holder: string;
   readonly claim_id?: string | undefined;
@@ -17,6 +20,8 @@ export interface AcquireRequest {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /** Places of the queue it takes. */
   readonly weight?: number | undefined;
+  /** More queues, at most 3: a place in all of them, or in none. */
+  readonly also?: readonly AlsoQueue[] | undefined;
   /** Ends as expired if it still waits after so long. */
   readonly max_wait_ms?: number | undefined;
   /** Claims of one batch stand together, in the order in which they came, or by rank. */

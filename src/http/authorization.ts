@@ -105,10 +105,23 @@ export function refusalOf(
  */
 export function authoriseBody({ caller, body, routeOptions }: FastifyRequest): void {
   const needs = routeOptions.config.operation?.needs;
-  if (typeof needs !== 'object' || typeof needs.queues !== 'object') return;
+  if (typeof needs !== 'object') return;
+  if (typeof needs.queues === 'object') authoriseNames(caller, needs.queues.names(body));
+  authoriseAlso(caller, needs, body);
+}
+
+/** Whether the caller may name all queues that a valid body names beside the one of its call. */
+export function authoriseAlso(
+  caller: Caller | undefined,
+  { alsoNamed }: Exclude<Needs, 'nothing'>,
+  body: unknown,
+): void {
+  if (alsoNamed !== undefined) authoriseNames(caller, alsoNamed(body as never));
+}
+
+function authoriseNames(caller: Caller | undefined, names: readonly string[]): void {
   if (caller === undefined) throw new SignalboxError('forbidden');
-  const { queuePrefix } = caller;
-  if (!needs.queues.names(body).every((name) => name.startsWith(queuePrefix))) throw onlyFor(queuePrefix);
+  if (!names.every((name) => name.startsWith(caller.queuePrefix))) throw onlyFor(caller.queuePrefix);
 }
 
 /** What a caller sees of a list of names that begin with `asked`: the narrower of both, undefined = nothing. */

@@ -3,7 +3,7 @@ import type { Caller } from '../protocol/access.ts';
 import { type BatchOp, batchOperations } from '../protocol/batch.ts';
 import type { CallContext, Coordinator } from '../protocol/coordinator.ts';
 import { type ErrorCode, SignalboxError } from '../protocol/errors.ts';
-import { refusalOf } from './authorization.ts';
+import { authoriseAlso, refusalOf } from './authorization.ts';
 import type { Needs } from './operation.ts';
 import { payloadOf } from './payload.ts';
 import { invalidRequest } from './request-validation.ts';
@@ -93,5 +93,6 @@ export function checked(element: unknown, { needs, schema }: Batchable, caller: 
   if (refusal !== undefined) throw refusal;
   const result = schema.safeParse(element);
   if (!result.success) throw invalidRequest('body', result.error);
+  authoriseAlso(caller, needs, result.data);
   return result.data;
 }

@@ -36,7 +36,13 @@ export function namedInBody<Body extends z.ZodType>(
  * itself, by its own needs.
  */
 export type Needs =
-  'nothing' | { readonly scope: Scope; readonly queues: 'named' | 'listed' | 'all' | 'each' | NamesInBody };
+  | 'nothing'
+  | {
+      readonly scope: Scope;
+      readonly queues: 'named' | 'listed' | 'all' | 'each' | NamesInBody;
+      /** Queues that a valid body of a call with `named` may name beside the one in the path. */
+      readonly alsoNamed?: (body: never) => readonly string[];
+    };
 
 /** What is to be known about a route beyond its schemas. A route without one cannot be registered. */
 export interface Operation {

@@ -1,3 +1,4 @@
+import { alsoNames } from '../protocol/claims.ts';
 import type { AcquireBody, BreakBody, ReleaseBody, RenewBody } from '../protocol/claims.ts';
 import type { CallContext, Coordinator, EnqueueRequest } from '../protocol/coordinator.ts';
 import type { ClaimId, QueueName } from '../protocol/ids.ts';
@@ -33,19 +34,22 @@ function ok<Body>(body: Body): { readonly status: 200; readonly body: Body } {
 }
 
 const errorsOfClaim = ['claim_not_found', 'queue_not_found'] as const;
+/** What every verb but reading may meet of a claim on several queues. */
+const notHere = 'not_primary';
 
 export const acquire = verb(
   {
     id: 'acquire',
     summary: 'Ask for a place; ask again with the same claim_id and holder to learn how the claim stands.',
     tag: 'claims',
-    needs: { scope: 'use', queues: 'named' },
+    needs: { scope: 'use', queues: 'named', alsoNamed: (body: AcquireBody) => alsoNames(body) },
     errors: [
       'ttl_too_long',
       'queue_not_found',
       'queue_busy',
       'queue_closed',
       'claim_id_reused',
+      notHere,
       'claim_ended',
       'queue_full',
       'quarantined',
@@ -77,7 +81,7 @@ export const renew = verb(
     summary: 'Keep a lease for another ttl_ms.',
     tag: 'claims',
     needs: { scope: 'use', queues: 'named' },
-    errors: ['ttl_too_long', ...errorsOfClaim, 'token_mismatch', 'lease_lost', ...databaseErrors],
+    errors: ['ttl_too_long', ...errorsOfClaim, notHere, 'token_mismatch', 'lease_lost', ...databaseErrors],
   },
   async (coordinator, { queue, claim_id: claimId }: OfClaim, body: RenewBody, call) =>
     ok(await coordinator.renew(queue, claimId, body, call)),
@@ -89,7 +93,7 @@ export const release = verb(
     summary: 'Give the place back; the next in line gets it in the same commit.',
     tag: 'claims',
     needs: { scope: 'use', queues: 'named' },
-    errors: [...errorsOfClaim, 'token_mismatch', ...databaseErrors],
+    errors: [...errorsOfClaim, notHere, 'token_mismatch', ...databaseErrors],
   },
   async (coordinator, { queue, claim_id: claimId }: OfClaim, body: ReleaseBody, call) =>
     ok(await coordinator.release(queue, claimId, body, call)),
@@ -101,7 +105,7 @@ export const cancel = verb(
     summary: 'Take a claim out of the line; the holder of a held one is asked to release it.',
     tag: 'claims',
     needs: { scope: 'use', queues: 'named' },
-    errors: [...errorsOfClaim, ...databaseErrors],
+    errors: [...errorsOfClaim, notHere, ...databaseErrors],
     bodyIsOptional: true,
   },
   async (coordinator, { queue, claim_id: claimId }: OfClaim, _body: object | undefined, call) =>
@@ -114,7 +118,7 @@ export const breakClaim = verb(
     summary: "End a claim by an operator's decision, without its holder.",
     tag: 'claims',
     needs: { scope: 'admin', queues: 'named' },
-    errors: [...errorsOfClaim, ...databaseErrors],
+    errors: [...errorsOfClaim, notHere, ...databaseErrors],
   },
   async (coordinator, { queue, claim_id: claimId }: OfClaim, body: BreakBody, call) =>
     ok(await coordinator.break(queue, claimId, body, call)),

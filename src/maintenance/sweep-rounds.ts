@@ -20,7 +20,7 @@ export interface SweepRoundOptions<Next> {
 
 /**
  * Pages back to back until nothing is left or the signal aborts; how many decisions there were, by their code. One that
- * stands for several rows says how many in its body. `ready` only wakes takers and counts for nothing; what could not be
+ * stands for several rows says how many in its body. `ready` and `stir` only wake, and count for nothing; what could not be
  * done (`queue_missing`) is counted, and news to nobody.
  */
 export async function sweepRound<Next>(options: SweepRoundOptions<Next>): Promise<ChoreCounts> {
@@ -31,7 +31,7 @@ export async function sweepRound<Next>(options: SweepRoundOptions<Next>): Promis
     const sentAtMs = clock.monotonicMs();
     const { decisions, next } = await page(after);
     for (const { code, body } of decisions) {
-      if (code !== 'ready') counts[code] = (counts[code] ?? 0) + Number(body?.['rows'] ?? 1);
+      if (code !== 'ready' && code !== 'stir') counts[code] = (counts[code] ?? 0) + Number(body?.['rows'] ?? 1);
     }
     const moved = decisions.filter(({ code }) => code !== 'queue_missing');
     if (moved.length > 0) onMoved(moved, sentAtMs);

@@ -4,6 +4,8 @@ import {
   batchRankNeedsBatch,
   BreakBody,
   CancelBody,
+  modeFitsQueues,
+  onlyOneIsLatest,
   rankFitsBatch,
   ReleaseBody,
   RenewBody,
@@ -22,10 +24,9 @@ const noWait = z
 
 /** What a batch may hold, by `op`: the names a single call has in its path and the fields of its body, in one object. */
 export const batchOperations = {
-  acquire: AcquireFields.extend({ op: z.literal('acquire'), ...ofQueue, wait_ms: noWait }).refine(
-    rankFitsBatch,
-    batchRankNeedsBatch,
-  ),
+  acquire: AcquireFields.extend({ op: z.literal('acquire'), ...ofQueue, wait_ms: noWait })
+    .refine(rankFitsBatch, batchRankNeedsBatch)
+    .refine(modeFitsQueues, onlyOneIsLatest),
   get: z.strictObject({ op: z.literal('get'), ...ofClaim, wait_ms: noWait }),
   renew: RenewBody.extend({ op: z.literal('renew'), ...ofClaim }),
   release: ReleaseBody.safeExtend({ op: z.literal('release'), ...ofClaim }),

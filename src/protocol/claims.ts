@@ -64,6 +64,32 @@ export function rankFitsBatch(body: { readonly batch?: string | undefined; reado
   return body.batch_rank === undefined || body.batch !== undefined;
 }
 
+export const alsoMax = 3;
+const Weight = z
+  .int()
+  .min(1)
+  .max(weightMax)
+  .meta({ description: 'How many places of the queue the claim takes; more than its limit means all of them.' });
+export const AlsoQueue = z.union([QueueName, z.strictObject({ queue: QueueName, weight: Weight.default(1) })]);
+export type AlsoQueue = z.infer<typeof AlsoQueue>;
+export const Also = z
+  .array(AlsoQueue)
+  .max(alsoMax)
+  .refine((also) => new Set(alsoNames({ also })).size === also.length, 'each queue once')
+  .meta({
+    description:
+      'More queues in which the claim holds a place, granted in all of them or in none. By name, or with weight.',
+  });
+
+/** The names among the other queues of an acquire. */
+export function alsoNames({ also = [] }: { readonly also?: readonly AlsoQueue[] | undefined }): string[] {
+  return also.map((other) => (typeof other === 'string' ? other : other.queue));
+}
+export const onlyOneIsLatest = 'mode latest_only is for one queue: leave also out';
+export function modeFitsQueues({ also, mode }: { also?: readonly AlsoQueue[] | undefined; mode?: string }): boolean {
+  return mode !== 'latest_only' || also === undefined || also.length === 0;
+}
+
 export const AcquireFields = z.strictObject({
   holder: HolderId,
   claim_id: ClaimId.optional(),
@@ -73,16 +99,15 @@ export const AcquireFields = z.strictObject({
   mode: Mode.default('wait'),
   labels: Labels.default({}),
   metadata: Metadata.default({}),
-  weight: z
-    .int()
-    .min(1)
-    .max(weightMax)
-    .default(1)
-    .meta({ description: 'How many places of the queue the claim takes; more than its limit means all of them.' }),
+  weight: Weight.default(1),
+  also: Also.optional(),
   max_wait_ms: MaxWaitMs.optional(),
   ...batchFields,
 });
-export const AcquireBody = AcquireFields.refine(rankFitsBatch, batchRankNeedsBatch);
+export const AcquireBody = AcquireFields.refine(rankFitsBatch, batchRankNeedsBatch).refine(
+  modeFitsQueues,
+  onlyOneIsLatest,
+);
 export type AcquireBody = z.infer<typeof AcquireBody>;
 
 export const Outcome = z
@@ -156,6 +181,18 @@ export const WaitingFor = z.enum([
 ]);
 export type WaitingFor = z.infer<typeof WaitingFor>;
 
+/** A place that a claim on several queues holds in another one than its own. */
+export const PlaceElsewhere = z.object({
+  queue: QueueName,
+  slot: z.int(),
+  fencing_token: FencingToken,
+  weight: z.int(),
+});
+export type PlaceElsewhere = z.infer<typeof PlaceElsewhere>;
+const primaryMeta = {
+  description: 'Of a claim on several queues, seen through another one than its own: its own. All verbs go there.',
+};
+
 /** 200: a held lease. The holder's deadline = its own monotonic send time + waited_ms + ttl_remaining_ms − margin. */
 export const HeldClaim = z.object({
   ...described,
@@ -170,6 +207,8 @@ export const HeldClaim = z.object({
   acquired_at: Instant,
   renewed_at: Instant,
   expires_at: Instant,
+  also: z.array(PlaceElsewhere).optional(),
+  primary: QueueName.optional().meta(primaryMeta),
 });
 export type HeldClaim = z.infer<typeof HeldClaim>;
 
@@ -208,6 +247,9 @@ export const WaitingClaim = z.object({
     )
     .meta({ description: 'What became of grants it has had already, the newest first, at most five.' }),
   poll_after_ms: z.int(),
+  also: z.array(z.object({ queue: QueueName, weight: z.int() })).optional(),
+  primary: QueueName.optional().meta(primaryMeta),
+  waiting_for_queue: QueueName.optional().meta({ description: 'With other_queue: which one has no place.' }),
 });
 export type WaitingClaim = z.infer<typeof WaitingClaim>;
 
@@ -224,6 +266,8 @@ export const EndedClaim = z.object({
   actor: z.string().nullable().optional(),
   detail: z.string().nullable().optional(),
   error: z.string().nullable().optional().meta({ description: 'What its last holder said went wrong.' }),
+  also: z.array(PlaceElsewhere.partial({ slot: true, fencing_token: true })).optional(),
+  primary: QueueName.optional().meta(primaryMeta),
 });
 export type EndedClaim = z.infer<typeof EndedClaim>;
 

@@ -20,6 +20,7 @@ export const errorCatalogue = {
   queue_busy: { status: 409, title: 'No free place, and the caller does not wait' },
   queue_closed: { status: 409, title: 'The queue takes no new claims and runs' },
   claim_id_reused: { status: 409, title: 'The claim id belongs to another holder' },
+  not_primary: { status: 409, title: 'The claim was asked for in another queue' },
   token_mismatch: { status: 409, title: 'The claim never had this fencing token, or another holder has it' },
   queue_in_use: { status: 409, title: 'The queue has holders or waiting claims' },
   merge_queue_in_use: { status: 409, title: 'Builds wait in the merge queue, or one has its lease' },

@@ -100,6 +100,11 @@ export function refusal(decision: Decision): Error {
       return new SignalboxError('claim_not_found', { detail: `${claim} is not known.` });
     case 'claim_id_reused':
       return new SignalboxError('claim_id_reused', { detail: `${claim} belongs to another holder.` });
+    case 'not_primary':
+      return new SignalboxError('not_primary', {
+        detail: `${claim} was asked for in queue ${String(body['primary'])}: ask there.`,
+        extra: { primary: body['primary'] },
+      });
     case 'token_mismatch':
       return new SignalboxError('token_mismatch', { detail: `${claim} never had this fencing token.` });
     case 'queue_busy':

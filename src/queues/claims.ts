@@ -12,6 +12,7 @@ import type {
   RenewedLease,
   WaitingClaim,
 } from '../protocol/claims.ts';
+import { alsoNames } from '../protocol/claims.ts';
 import type { CallContext } from '../protocol/coordinator.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import type { ClaimId, QueueName } from '../protocol/ids.ts';
@@ -62,6 +63,7 @@ export class Claims {
       labels: unlessEmpty(body.labels),
       metadata: unlessEmpty(body.metadata),
       weight: body.weight === 1 ? undefined : body.weight,
+      also: otherQueues(queue, body),
       max_wait_ms: body.max_wait_ms,
       batch: body.batch,
       batch_rank: body.batch_rank,
@@ -154,6 +156,19 @@ export class Claims {
     if (news === undefined && isHangUp) context.signal.throwIfAborted();
     return this.#options.looks.submit(key);
   }
+}
+
+/** Undefined = none. Throws 400 if the queue of the path is named again. */
+function otherQueues(queue: QueueName, { also = [] }: AcquireBody) {
+  if (also.length === 0) return undefined;
+  if (alsoNames({ also }).includes(queue)) {
+    const message = `must not name ${queue}, the queue that is asked`;
+    throw new SignalboxError('invalid_request', {
+      detail: `body /also: ${message}`,
+      extra: { errors: [{ in: 'body', path: '/also', message }] },
+    });
+  }
+  return also.map((other) => (typeof other === 'string' ? { queue: other, weight: 1 } : other));
 }
 
 function unlessEmpty<Value extends object>(value: Value): Value | undefined {

@@ -91,7 +91,7 @@ export class DecisionDesk {
       return { ...arrival, decision: { ...arrival.decision, code: 'ttl_too_long', body } };
     }
     try {
-      await this.#newQueues.submit(operation.queue);
+      await Promise.all(queuesOf(operation).map((queue) => this.#newQueues.submit(queue)));
     } catch (error) {
       // Another replica may be making or deleting it right now; the next attempt sees which.
       if (failureKind(error) !== 'contended') throw databaseProblem(error);
@@ -101,7 +101,7 @@ export class DecisionDesk {
 
   #submit(operation: Operation, untilMs: number): Promise<Arrival> {
     const { queue, op } = operation;
-    if (this.#lanes.has(queue)) return this.#contend(operation);
+    if (this.#lanes.has(laneOf(operation))) return this.#contend(operation);
     const turn = this.#turns.wait(queue, op === 'acquire' || op === 'enqueue');
     return turn === undefined ? this.#batcher.submit(operation) : this.#submitAfter(turn, operation, untilMs);
   }
@@ -175,21 +175,22 @@ export class DecisionDesk {
     return new Promise((resolve, reject) => {
       const untilMs = this.#options.clock.monotonicMs() + this.#options.lineWaitMs;
       const contender: Contender = { operation, untilMs, resolve, reject, isAlone: false };
-      const lane = this.#lanes.get(operation.queue);
+      const key = laneOf(operation);
+      const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         if (lane.length >= this.#options.pendingMax) reject(new SignalboxError('overloaded', { retryAfterMs: 1000 }));
         else lane.push(contender);
         return;
       }
-      this.#lanes.set(operation.queue, [contender]);
-      void this.#serve(operation.queue);
+      this.#lanes.set(key, [contender]);
+      void this.#serve(key);
     });
   }
 
-  /** One call at a time for this queue, as long as somebody contends for its line. */
-  async #serve(queue: string): Promise<void> {
+  /** One call at a time for this lane, as long as somebody contends for its line or lines. */
+  async #serve(key: string): Promise<void> {
     const { clock, db, news, batchMax, onBatch } = this.#options;
-    const lane = this.#lanes.get(queue) ?? [];
+    const lane = this.#lanes.get(key) ?? [];
     for (let failures = 0; lane.length > 0;) {
       const contenders = nextContenders(lane, batchMax, clock.monotonicMs());
       if (contenders.length === 0) continue;
@@ -216,8 +217,19 @@ export class DecisionDesk {
         await sleep(backoffMs(failures++, { firstMs: 20, maxMs: 250 }));
       }
     }
-    this.#lanes.delete(queue);
+    this.#lanes.delete(key);
   }
+}
+
+/** All queues an operation is about. */
+function queuesOf(operation: Operation): readonly string[] {
+  const also = operation.op === 'acquire' ? (operation.also ?? []) : [];
+  return [operation.queue, ...also.map(({ queue }) => queue)];
+}
+
+/** What waits for several lines has a lane of its own: one of them may be stuck, and the others' operations go on. */
+function laneOf(operation: Operation): string {
+  return queuesOf(operation).join('\n');
 }
 
 /** What comes into a queue may be the first that does. */

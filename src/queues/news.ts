@@ -10,6 +10,8 @@ export interface NewsOptions {
   readonly announcer: Announcer;
   /** Something in this queue is due in so many ms. */
   readonly onDelayed: (queue: string, dueInMs: number) => void;
+  /** These lines are to be advanced at once, together. */
+  readonly onStir: (queues: readonly string[]) => void;
   readonly onDecisions: (decisions: readonly Decision[]) => void;
 }
 
@@ -34,6 +36,7 @@ export class News {
         if (!this.#options.takers.call(queue)) readyElsewhere.push(queue);
         continue;
       }
+      for (const queues of stirredBy(decision)) this.#options.onStir(queues);
       const dueInMs = decision.body?.['due_in_ms'];
       if (typeof dueInMs === 'number') this.#options.onDelayed(queue, dueInMs);
       // Who waits to see a run taken is told here; on another replica its watch finds it.
@@ -72,4 +75,15 @@ function leaseOf(decision: Decision): Decision {
 
 const endsAGrant = new Set(['released', 'ended', 'broken', 'returned']);
 
+/** Lines that a decision leaves something for: what ends in one queue of a claim on several ends in the others too. */
+function stirredBy({ code, body }: Decision): readonly (readonly string[])[] {
+  if (body === null) return [];
+  if (code === 'stir') return [body['queues'] as readonly string[]];
+  if (!endsAClaim.has(code)) return [];
+  const others = (body['also'] ?? []) as readonly { readonly queue: string }[];
+  const primary = body['primary'] as string | undefined;
+  return [...others.map(({ queue }) => [queue]), ...(primary === undefined ? [] : [[primary]])];
+}
+
+const endsAClaim = new Set(['released', 'ended', 'cancelled', 'broken']);
 const endsAWait = new Set(['held', 'ended', 'cancelled', 'broken']);

@@ -23,6 +23,8 @@ export interface AcquireOperation {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   readonly weight?: number | undefined;
+  /** More queues, all or none. */
+  readonly also?: readonly { readonly queue: string; readonly weight: number }[] | undefined;
   readonly max_wait_ms?: number | undefined;
   readonly batch?: string | undefined;
   readonly batch_rank?: number | undefined;
@@ -153,9 +155,17 @@ export async function ensureQueues(db: Database, queues: readonly string[]): Pro
 /** How many rows one call of `advance` or of a sweep changes at most; as many back = call again. */
 export const rowsPerCall = 100;
 
-/** Ends what ran out in these queues and hands free places to their lines. Lines held by others are skipped. */
-export function advance(db: Database, queues: readonly string[]): Promise<readonly Decision[]> {
-  return call(db, 'contended', 'select * from signalbox_v1.advance($1, $2)', [queues, rowsPerCall]);
+/**
+ * Ends what ran out in these queues and hands free places to their lines. Lines held by others are skipped, or with `wait`
+ * waited for in name order, at most 100 ms each (SQLSTATE 55P03).
+ */
+export function advance(
+  db: Database,
+  queues: readonly string[],
+  { wait = false }: { readonly wait?: boolean } = {},
+): Promise<readonly Decision[]> {
+  const sql = 'select * from signalbox_v1.advance($1, $2, $3)';
+  return call(db, 'contended', sql, [queues, rowsPerCall, wait]);
 }
 
 /** Changes a queue's settings under its line's lock. */
@@ -248,9 +258,9 @@ export function sweepIdleQueues(
   ]);
 }
 
-/** How much a call changed: what only says that a run may be taken is no change. */
+/** How much a call changed: what only says that a run may be taken, or lines be advanced, is no change. */
 export function changesIn(decisions: readonly Decision[]): number {
-  return decisions.filter(({ code }) => code !== 'ready').length;
+  return decisions.filter(({ code }) => code !== 'ready' && code !== 'stir').length;
 }
 
 async function sweep(db: Database, sql: string, parameters: readonly unknown[]): Promise<SweepPage> {

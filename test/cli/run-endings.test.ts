@@ -39,6 +39,16 @@ describe('not acquired', () => {
     expect((await app.client.queue(queue)).body).toMatchObject({ held: 1, waiting: 0 });
   });
 
+  it('holds its places of all queues for the command, which finds them in its environment', async () => {
+    const [queue, other] = [anId('own'), anId('other')];
+    await app.client.put(other, { concurrency_limit: 2 });
+    const flags = ['--also', `${other}:2`, '--weight', '1'];
+    await using wrapper = await runScript(app.url, queue, 'echo "also $SIGNALBOX_ALSO"', { flags });
+    expect(await wrapper.ended).toMatchObject({ exitCode: 0 });
+    expect(wrapper.output).toMatch(new RegExp(`also \\[.*"queue":"${other}".*"weight":2`));
+    expect((await app.client.queue(queue)).body.held).toBe(0);
+  });
+
   it('exits with 120 at its wait timeout, and takes the claim out of the line', async () => {
     const queue = anId('patience');
     await app.client.hold(queue, { ttl_ms: 60_000 });

@@ -90,6 +90,16 @@ describe('of the operations of a batch each needs what its own call needs', () =
     expect(rows).toEqual([{ queue: own }]);
   });
 
+  it('names in also are bound by the prefix of the token, alone and in a batch', async () => {
+    const [own, another, other] = [`mine/${anId('q')}`, `mine/${anId('q')}`, `others/${anId('q')}`];
+    const body = { holder: 'h', also: [{ queue: another, weight: 1 }, other] };
+    const path = `/v1/queues/${encodeURIComponent(own)}/acquire`;
+    const single = await app.ask('POST', path, { token: mine, body });
+    expect([single.status, JSON.parse(single.text)]).toMatchObject([403, { code: 'forbidden', queue_prefix: 'mine/' }]);
+    expect(outcomes(await batch(mine, [{ op: 'acquire', queue: own, ...body }]))).toEqual(['forbidden']);
+    expect((await app.ask('POST', path, { token: mine, body: { holder: 'h', also: [another] } })).status).toBe(200);
+  });
+
   it('a refusal reads as that of the single call', async () => {
     const token = readsMine;
     const body = { holder: 'h', claim_id: 'c' };

@@ -40,6 +40,7 @@ function deskOfSlowDatabase() {
     cleaners: new TakerRoom(),
     announcer,
     onDelayed: () => undefined,
+    onStir: () => undefined,
     onDecisions: () => undefined,
   });
   const desk = new DecisionDesk({

@@ -24,6 +24,7 @@ export function openDesk(db: TestDatabase, { lineWaitMs }: { readonly lineWaitMs
       cleaners: new TakerRoom(),
       announcer,
       onDelayed: () => undefined,
+      onStir: () => undefined,
       onDecisions: () => undefined,
     }),
     autoCreateQueues: true,

@@ -33,6 +33,7 @@ export interface Acquire {
   readonly labels?: Readonly<Record<string, string>>;
   readonly weight?: number;
   readonly max_wait_ms?: number;
+  readonly also?: readonly (string | { readonly queue: string; readonly weight?: number })[];
 }
 
 export interface Enqueue {

@@ -93,6 +93,11 @@ const faults: Readonly<Record<string, string>> = {
       select coalesce(sum(l.weight), 0) as taken from signalbox.leases l
       where l.queue = n.queue and (l.state = 'held' or l.free_after is not null)) s
     where n.wide and n.held <> s.taken`,
+  'a line miscounts the claims that ask for several places': `
+    select n.queue, n.several, c.several as rows from signalbox.lines n cross join lateral (
+      select count(*) as several from signalbox.waiting w
+      where w.queue = n.queue and (w.weight > 1 or w.joint is not null)) c
+    where n.several <> c.several`,
   'a free list of a wide queue misses, repeats or invents slots': `
     select n.queue, c.listed, s.free from signalbox.lines n
     cross join lateral (
@@ -106,6 +111,28 @@ const faults: Readonly<Record<string, string>> = {
       select coalesce(array_agg(l.slot order by l.slot), '{}') as free from signalbox.leases l
       where l.queue = n.queue and l.state = 'free' and l.free_after is null) s
     where n.wide and c.listed <> s.free`,
+  'a claim on several queues holds only some of its places, while nobody has yet to end them': `
+    select l.queue, l.claim_id, x.queue as lacks from signalbox.leases l
+    cross join lateral jsonb_to_recordset(l.joint -> 'places') as x(queue text, slot integer, fencing_token bigint)
+    where l.state = 'held' and l.expires_at > signalbox.clock() and not exists (
+        select from signalbox.leases o where o.queue = x.queue and o.slot = x.slot and o.state = 'held'
+          and o.fencing_token = x.fencing_token and o.expires_at = l.expires_at and o.holder = l.holder)
+      and not exists (select from signalbox.loose_ends e where e.queue = l.queue and e.fencing_token = l.fencing_token)
+      and exists (select from signalbox.lines n where n.queue = x.queue)`,
+  'a claim on several queues lacks a ticket, or left one': `
+    (select w.claim_id, x.queue, 'lacks' as fault from signalbox.waiting w
+     cross join lateral jsonb_to_recordset(w.joint -> 'queues') as x(queue text)
+     where not exists (select from signalbox.waiting t where t.queue = x.queue and t.claim_id = w.claim_id)
+       and w.joint ->> 'primary' = w.queue and exists (select from signalbox.lines n where n.queue = x.queue)
+       and not exists (select from signalbox.loose_ends e where e.queue = x.queue and e.claim_id = w.claim_id))
+    union all
+    (select w.claim_id, w.queue, 'left' from signalbox.waiting w
+     where w.joint ->> 'primary' <> w.queue
+       and not exists (select from signalbox.waiting p where p.queue = w.joint ->> 'primary' and p.claim_id = w.claim_id)
+       and not exists (select from signalbox.delayed p where p.queue = w.joint ->> 'primary' and p.claim_id = w.claim_id)
+       and not exists (select from signalbox.leases p where p.queue = w.joint ->> 'primary' and p.claim_id = w.claim_id
+         and p.state = 'held')
+       and not exists (select from signalbox.loose_ends e where e.queue = w.queue and e.claim_id = w.claim_id))`,
   'the newest token or top slot of a wide queue differs from its rows': `
     select n.queue, n.newest_token, n.top_slot from signalbox.lines n cross join lateral (
       select coalesce(max(l.fencing_token), 0) as token, coalesce(max(l.slot), 0) as slot

@@ -43,6 +43,9 @@ export interface Body {
   readonly estimated_wait_ms: number | null;
   readonly why: string;
   readonly blocked_by: readonly { readonly claim_id: string; readonly slot: number }[];
+  readonly also?: readonly { queue: string; slot: number; fencing_token: number; weight: number }[];
+  readonly primary?: string;
+  readonly waiting_for_queue?: string;
   readonly kind: string;
   readonly attempt: number;
   readonly attempts: number;
@@ -71,12 +74,13 @@ export interface AcquireOptions extends Waiting {
   readonly batch_rank?: number | undefined;
   readonly weight?: number | undefined;
   readonly max_wait_ms?: number | undefined;
+  readonly also?: readonly { readonly queue: string; readonly weight?: number }[];
 }
 
 export function acquireItem(queue: string, claimId: string, options: AcquireOptions = {}) {
   const { holder = `holder of ${claimId}`, priority = 0, ttl_ms, mode = 'wait', listen_ms = 60_000 } = options;
-  const { labels, weight, max_wait_ms, batch, batch_rank } = options;
-  const policy = { labels, weight, max_wait_ms, batch, batch_rank };
+  const { labels, weight, also, max_wait_ms, batch, batch_rank } = options;
+  const policy = { labels, weight, also, max_wait_ms, batch, batch_rank };
   return { op: 'acquire', queue, claim_id: claimId, holder, priority, ttl_ms, mode, listen_ms, ...policy };
 }
 export interface ReleaseOptions extends Waiting {

@@ -5,6 +5,9 @@ as $$
 declare
   v_lease signalbox.leases;
 begin
+  if p_lease.joint is not null then
+    return signalbox.accept_offers(p_lease);
+  end if;
   update signalbox.leases l
     set offered = false, renewed_at = signalbox.clock(),
         expires_at = greatest(l.expires_at,

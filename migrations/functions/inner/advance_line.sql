@@ -2,7 +2,7 @@
 -- The line must be locked by an earlier statement of this transaction. It reads everything again on its own snapshots, so
 -- it may be called at any time: where nothing can move it changes nothing. Leases that ran out are ended first: an expired
 -- lease frees its slot for the line, never for a newcomer. Code returned = the lease of this run ran out, and it waits
--- again; ready = a run may be taken now.
+-- again; ready = a run may be taken now; stir = these lines are to be advanced at once, together (see signalbox.stir).
 create or replace function signalbox.advance_line(p_queue text, p_max integer default 100)
 returns setof signalbox_v1.decision
 language plpgsql
@@ -10,7 +10,6 @@ as $$
 declare
   v_line signalbox.lines;
   v_slots record;
-  v_lease signalbox.leases;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
   if v_line.next_due_at <= signalbox.clock() then
@@ -19,19 +18,8 @@ begin
   end if;
   v_slots := signalbox.count_slots(v_line);
   -- A wide queue looks for expired leases only when it is full.
-  if v_slots.expired > 0 or v_line.wide then
-    for v_lease in select * from signalbox.end_expired_leases(v_line, p_max) loop
-      if v_lease.queue is null then
-        continue;
-      elsif v_lease.end_state <> 'waiting' then
-        return next (null, 'ended', p_queue, v_lease.claim_id, signalbox.ended_lease_body(v_lease))::signalbox_v1.decision;
-      elsif v_lease.kind = 'run' then
-        return next (null, 'returned', p_queue, v_lease.claim_id, null)::signalbox_v1.decision;
-      end if;
-    end loop;
-    if v_line.wide then
-      perform signalbox.return_delayed_slots(p_queue);
-    end if;
+  if v_slots.expired > 0 or v_line.wide or exists (select from signalbox.loose_ends e where e.queue = p_queue) then
+    return query select * from signalbox.settle_line(p_queue, p_max);
     v_slots := signalbox.count_slots(v_line);
     select * into v_line from signalbox.lines n where n.queue = p_queue;
   end if;

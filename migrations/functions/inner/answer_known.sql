@@ -21,7 +21,7 @@ begin
   select * into v_counts from signalbox.lines n where n.queue = v_queue;
   v_lease := signalbox.find_lease(p_line, v_claim_id);
   if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
-    return query select * from signalbox.advance_line(v_queue) d where d.claim_id is distinct from v_claim_id;
+    return query select * from signalbox.advance_line(v_queue) d where (d.queue, d.claim_id) is distinct from (v_queue, v_claim_id);
     v_lease := signalbox.find_lease(p_line, v_claim_id);
     select * into v_counts from signalbox.lines n where n.queue = v_queue;
     if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
@@ -30,6 +30,12 @@ begin
       return next v_answer;
       return;
     end if;
+  end if;
+  if v_lease.state = 'held' and signalbox.is_elsewhere(v_lease.joint, v_queue) then
+    v_answer.code := 'not_primary';
+    v_answer.body := signalbox.joint_body(v_lease.joint, v_queue);
+    return next v_answer;
+    return;
   end if;
   if v_lease.state = 'held' then
     if v_lease.holder <> p_operation.holder or v_lease.kind = 'cleaning' then
@@ -48,6 +54,12 @@ begin
     v_queued := signalbox.find_queued(v_queue, v_claim_id);
   end if;
   if v_queued.queue is not null then
+    if signalbox.is_elsewhere(v_queued.joint, v_queue) then
+      v_answer.code := 'not_primary';
+      v_answer.body := signalbox.joint_body(v_queued.joint, v_queue);
+      return next v_answer;
+      return;
+    end if;
     if v_queued.kind = 'run' or v_queued.holder <> p_operation.holder then
       v_answer.code := 'claim_id_reused';
       return next v_answer;
@@ -68,11 +80,11 @@ begin
                       for no key update skip locked);
     v_answer.body := signalbox.waiting_body(v_queued);
     for v_moved in select * from signalbox.advance_line(v_queue) loop
-      if v_moved.claim_id = v_claim_id and v_moved.code = 'ended' then
+      if v_moved.claim_id = v_claim_id and v_moved.queue = v_queue and v_moved.code = 'ended' then
         -- It has waited too long, by the time the line was served.
         v_answer.code := 'claim_ended';
         v_answer.body := v_moved.body;
-      elsif v_moved.claim_id = v_claim_id then
+      elsif v_moved.claim_id = v_claim_id and v_moved.queue = v_queue then
         -- Whoever asks is heard: what it is told here is a full lease, not an offer.
         v_answer.code := v_moved.code;
         v_answer.body := signalbox.lease_body(signalbox.accept_offer(signalbox.find_lease(p_line, v_claim_id)));

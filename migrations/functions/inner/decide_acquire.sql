@@ -27,6 +27,10 @@ begin
       return;
     end if;
   end if;
+  if p_operation.also is not null then
+    return query select * from signalbox.acquire_several(p_line, p_item, p_operation);
+    return;
+  end if;
   v_moved := signalbox.refuse_newcomer(p_line, v_settings, p_item, p_operation);
   if v_moved.code is not null then
     return next v_moved;
@@ -53,7 +57,8 @@ begin
     v_slots := signalbox.count_slots(p_line);
   end if;
   select * into v_counts from signalbox.lines n where n.queue = v_queue;
-  if v_quarantine_end is null and v_counts.waiting = 0 and not p_line.paused and p_line.concurrency_limit is distinct from 0
+  if v_quarantine_end is null and (v_counts.waiting = 0 or v_counts.several > 0 and signalbox.has_room(v_counts, v_claim.weight))
+    and not p_line.paused and p_line.concurrency_limit is distinct from 0
     and (p_line.concurrency_limit is null
       or v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) <= p_line.concurrency_limit) then
     v_claim := signalbox.place_granted(v_counts, v_settings, v_claim, p_operation);
@@ -94,7 +99,7 @@ begin
   if v_slots.taken < p_line.concurrency_limit or p_line.concurrency_limit is null or p_line.paused
     or v_counts.next_due_at <= signalbox.clock() then
     for v_moved in select * from signalbox.advance_line(v_queue) loop
-      if v_moved.claim_id = p_operation.claim_id then
+      if v_moved.claim_id = p_operation.claim_id and v_moved.queue = v_queue then
         v_answer.code := v_moved.code;
         v_answer.body := signalbox.lease_body(signalbox.accept_offer(signalbox.find_lease(p_line, p_operation.claim_id)));
       else

@@ -10,6 +10,10 @@ declare
   v_ended jsonb;
   v_lock_delay_ms integer;
 begin
+  if v_lease.state = 'held' and signalbox.is_elsewhere(v_lease.joint, p_line.queue) then
+    return (p_item, 'not_primary', p_line.queue, p_claim_id,
+      signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
+  end if;
   if v_lease.state = 'held' then
     select case when v_lease.offered then 0 else q.lock_delay_ms end into v_lock_delay_ms
       from signalbox.queues q where q.queue = p_line.queue;
@@ -18,6 +22,10 @@ begin
     return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;
   end if;
   v_claim := signalbox.find_queued(p_line.queue, p_claim_id);
+  if signalbox.is_elsewhere(v_claim.joint, p_line.queue) then
+    return (p_item, 'not_primary', p_line.queue, p_claim_id,
+      signalbox.joint_body(v_claim.joint, p_line.queue))::signalbox_v1.decision;
+  end if;
   if v_claim.queue is not null then
     perform signalbox.end_waiting(v_claim, 'broken', 'broken', p_actor, p_reason);
     return (p_item, 'broken', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;

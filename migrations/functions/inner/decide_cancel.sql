@@ -8,6 +8,10 @@ declare
   v_claim signalbox.delayed;
   v_ended jsonb;
 begin
+  if v_lease.state = 'held' and signalbox.is_elsewhere(v_lease.joint, p_line.queue) then
+    return (p_item, 'not_primary', p_line.queue, p_claim_id,
+      signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
+  end if;
   if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
     perform signalbox.end_expired_leases(p_line);
     v_lease := signalbox.find_lease(p_line, p_claim_id);
@@ -25,6 +29,10 @@ begin
     return (p_item, 'release_requested', p_line.queue, p_claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
   end if;
   v_claim := signalbox.find_queued(p_line.queue, p_claim_id);
+  if signalbox.is_elsewhere(v_claim.joint, p_line.queue) then
+    return (p_item, 'not_primary', p_line.queue, p_claim_id,
+      signalbox.joint_body(v_claim.joint, p_line.queue))::signalbox_v1.decision;
+  end if;
   if v_claim.queue is not null then
     perform signalbox.end_waiting(v_claim, 'cancelled', 'cancelled');
     return (p_item, 'cancelled', p_line.queue, p_claim_id, signalbox.ended_claim_now(p_line, p_claim_id))::signalbox_v1.decision;

@@ -13,6 +13,10 @@ declare
   v_claim signalbox.delayed;
   v_reason text;
 begin
+  if v_lease.state = 'held' and signalbox.is_elsewhere(v_lease.joint, p_line.queue) then
+    return (p_item, 'not_primary', p_line.queue, p_claim_id,
+      signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
+  end if;
   if v_lease.state = 'held' and v_lease.fencing_token = p_token then
     if v_lease.holder <> p_holder then
       return (p_item, 'token_mismatch', p_line.queue, p_claim_id, null)::signalbox_v1.decision;
@@ -29,12 +33,14 @@ begin
         'dead_letter', case when v_lease.end_state = 'dead' then v_lease.end_reason end,
         'due_at', signalbox.rfc3339(v_claim.due_at),
         'due_in_ms', case when v_claim.due_at is not null then
-          signalbox.ms_until(v_claim.due_at, signalbox.clock()) end)))::signalbox_v1.decision;
+          signalbox.ms_until(v_claim.due_at, signalbox.clock()) end))
+        || signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
     end if;
     v_lease := signalbox.end_lease(p_line, v_lease, 'released', 'released', p_outcome, p_error => p_error);
     return (p_item, 'released', p_line.queue, p_claim_id,
       jsonb_strip_nulls(jsonb_build_object('state', 'released', 'dead_letter',
-        case when v_lease.kind = 'run' and p_outcome = 'failure' then 'failure' end)))::signalbox_v1.decision;
+        case when v_lease.kind = 'run' and p_outcome = 'failure' then 'failure' end))
+        || signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
   end if;
   v_reason := case when v_lease.state = 'free' and v_lease.fencing_token = p_token
     then signalbox.grant_end_reason(v_lease.end_state, v_lease.end_reason, v_lease.outcome)

@@ -42,11 +42,11 @@ begin
     end if;
   end if;
   insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
-      mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, detail, kind, attempt, error)
+      mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, actor, detail, kind, attempt, error, joint)
     values (v_lease.queue, v_lease.claim_id, v_lease.holder, p_state, p_reason, p_outcome, p_state <> 'waiting',
       v_lease.slot, v_lease.fencing_token, v_lease.priority, v_lease.mode, v_lease.labels, v_lease.metadata,
       v_lease.enqueued_at, v_lease.acquired_at, v_lease.expires_at, v_now, p_actor, p_detail, v_lease.kind,
-      v_lease.attempt, p_error);
+      v_lease.attempt, p_error, v_lease.joint);
   perform signalbox.record_event(
     case when p_detail = 'offer_lapsed' and p_state = 'waiting' then 'offer.lapsed'
       when p_state = 'waiting' then 'lease.returned'
@@ -69,6 +69,9 @@ begin
   end if;
   if v_lease.kind = 'run' then
     perform signalbox.end_run(p_line, v_lease, p_state, p_reason, p_outcome, p_error);
+  end if;
+  if v_lease.joint ->> 'primary' = v_lease.queue then
+    perform signalbox.end_places(v_lease, p_state, p_reason, p_outcome, p_actor, p_detail, p_error);
   end if;
   return v_lease;
 end $$;

@@ -13,6 +13,10 @@ declare
   v_outcome text;
   v_error text;
 begin
+  if signalbox.is_elsewhere(p_claim.joint, p_claim.queue) then
+    perform signalbox.lose_ticket(p_claim, p_state, p_reason, p_actor, p_detail);
+    return;
+  end if;
   if p_claim.due_at is null then
     delete from signalbox.waiting w where w.claim_id = p_claim.claim_id and w.queue = p_claim.queue;
   else
@@ -40,10 +44,10 @@ begin
       order by h.ended_at desc limit 1;
   end if;
   insert into signalbox.history (queue, claim_id, holder, state, reason, final, priority, mode, labels, metadata,
-      enqueued_at, ended_at, actor, detail, kind, attempt, error)
+      enqueued_at, ended_at, actor, detail, kind, attempt, error, joint)
     values (p_claim.queue, p_claim.claim_id, p_claim.holder, p_state, p_reason, true, p_claim.priority, p_claim.mode,
       p_claim.labels, p_claim.metadata, p_claim.enqueued_at, signalbox.clock(), p_actor, p_detail, p_claim.kind,
-      p_claim.attempts, v_error);
+      p_claim.attempts, v_error, p_claim.joint);
   if p_claim.kind = 'run' and p_state = 'dead' then
     if p_reason <> 'skipped' then
       select signalbox.failure_policy(n.concurrency_limit, q.on_failure) = 'stop' into v_stops
@@ -60,5 +64,8 @@ begin
   end if;
   if p_claim.blocks and v_blockers = 0 and not v_stops then
     perform signalbox.record_event('queue.unblocked', p_claim.queue, null, '{}');
+  end if;
+  if p_claim.joint is not null then
+    perform signalbox.drop_tickets(p_claim.joint, p_claim.queue, p_claim.claim_id, p_state, p_reason);
   end if;
 end $$;

@@ -12,7 +12,7 @@ begin
   return (
     select signalbox.ended_body(h.queue, h.claim_id, h.holder, h.state, h.reason, h.outcome, h.slot, h.fencing_token,
       h.priority, h.mode, h.labels, h.metadata, h.enqueued_at, h.acquired_at, h.ended_at, h.actor, h.detail, h.kind,
-      h.attempt, h.error)
+      h.attempt, h.error, h.joint)
     from signalbox.history h
     where h.queue = p_queue and h.claim_id = p_claim_id and h.final and h.ended_at > v_since and h.ended_at < v_until
     order by h.ended_at desc limit 1);

@@ -20,8 +20,9 @@ begin
   waits as (insert into signalbox.waiting select v_claim.*),
   heard as (
     insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
-      values (p_line.queue, v_claim.claim_id, v_claim.enqueued_at,
-        v_claim.enqueued_at + signalbox.ms(coalesce(p_operation.listen_ms, 0)))
+      select p_line.queue, v_claim.claim_id, v_claim.enqueued_at,
+        v_claim.enqueued_at + signalbox.ms(coalesce(p_operation.listen_ms, 0))
+      where not signalbox.is_elsewhere(v_claim.joint, p_line.queue)
       on conflict (queue, claim_id) do update set heard_at = excluded.heard_at, listens_until = excluded.listens_until)
   insert into signalbox.events (at, type, queue, claim_id, data)
     values (v_claim.enqueued_at, 'claim.queued', p_line.queue, v_claim.claim_id,

@@ -16,6 +16,7 @@ begin
     'offered', p_lease.offered, 'release_requested', p_lease.release_requested,
     'enqueued_at', signalbox.rfc3339(p_lease.enqueued_at), 'acquired_at', signalbox.rfc3339(p_lease.acquired_at),
     'renewed_at', signalbox.rfc3339(p_lease.renewed_at), 'expires_at', signalbox.rfc3339(p_lease.expires_at))
+    || signalbox.joint_body(p_lease.joint, p_lease.queue)
     || case when p_lease.expires_at > v_now then '{}' else jsonb_build_object('state', 'expired', 'reason',
          case when p_lease.hold_until <= p_lease.expires_at then 'max_hold' else 'expired' end) end;
 end $$;

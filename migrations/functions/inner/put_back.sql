@@ -54,7 +54,7 @@ begin
       and signalbox.failure_policy(p_line.concurrency_limit, v_settings.on_failure) <> 'step_around',
     case when v_is_last then signalbox.place_of(p_line, v_settings, p_lease.kind, p_lease.priority, v_now, p_lease.labels)
       else p_lease.place end,
-    case when v_is_last then 0 else p_lease.rank end, p_lease.weight, p_lease.joint,
+    case when v_is_last then 0 else p_lease.rank end, signalbox.asked_weight(p_lease), p_lease.joint - 'places',
     case when p_lease.kind = 'claim' then p_lease.wait_until end)::signalbox.delayed;
   if v_claim.due_at is null then
     insert into signalbox.waiting (queue, claim_id, kind, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels,

@@ -23,7 +23,7 @@ begin
     cross join lateral (
       select l.ctid as place, l.slot from signalbox.leases l
       where l.queue = o.queue and l.claim_id = o.claim_id and l.fencing_token = o.fencing_token and l.state = 'held'
-        and l.holder = coalesce(o.holder, l.holder) and (l.kind = 'claim' or l.kind = 'run' and o.outcome is distinct from 'failure')
+        and l.joint is null and l.holder = coalesce(o.holder, l.holder) and (l.kind = 'claim' or l.kind = 'run' and o.outcome is distinct from 'failure')
       limit 1) s
     where o.op = 'release' and o.outcome is distinct from 'retry' and o.queue <> all(p_apart)
     order by o.queue, s.slot, o.ordinality),

@@ -6,6 +6,7 @@ as $$
 begin
   delete from signalbox.wide_slots w where w.queue = p_queue;
   delete from signalbox.leases l where l.queue = p_queue;
+  delete from signalbox.loose_ends e where e.queue = p_queue;
   delete from signalbox.ready_queues r where r.queue = p_queue;
   delete from signalbox.turns t where t.queue = p_queue;
   delete from signalbox.batches b where b.queue = p_queue;

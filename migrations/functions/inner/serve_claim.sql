@@ -1,8 +1,9 @@
 -- Takes one claim out of the line and gives it a place, by the same rules as hand_over. Call it as grant_slot: count_slots has
 -- shown that there is room. A waiting row is never updated, so the claim that was found is the row deleted here.
+-- p_listens: of a claim on several queues its own queue knows whether somebody listens; null = this one does.
 create or replace function signalbox.serve_claim(
   p_line signalbox.lines, p_claim signalbox.waiting, p_free_slot integer, p_top_slot integer, p_newest_token bigint,
-  p_max_hold_ms bigint
+  p_max_hold_ms bigint, p_listens boolean default null
 ) returns signalbox.leases
 language plpgsql
 as $$
@@ -20,5 +21,5 @@ begin
           else n.claim_round end
     where n.queue = p_line.queue;
   return signalbox.grant_slot(p_line, p_claim, p_free_slot, p_top_slot, p_newest_token,
-    coalesce(v_listens_until > signalbox.clock(), false), p_max_hold_ms);
+    coalesce(p_listens, v_listens_until > signalbox.clock(), false), p_max_hold_ms);
 end $$;

@@ -17,7 +17,7 @@ declare
   v_round bigint;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_queue;
-  if v_line.paused or v_line.concurrency_limit = 0 or v_line.waiting > 0
+  if v_line.paused or v_line.concurrency_limit = 0 or not signalbox.runs_may_pass(v_line)
     or signalbox.quarantine_end(p_queue, signalbox.failover_at()) is not null then
     return;
   end if;
@@ -28,6 +28,7 @@ begin
   loop
     v_slots := signalbox.count_slots(v_line);
     exit when v_slots.taken >= v_line.concurrency_limit;
+    exit when v_line.waiting > 0 and not signalbox.runs_may_pass(v_line);
     exit when signalbox.stands_behind_blocker(v_line, v_claim.place, v_claim.seq, v_claim.rank);
     select * into v_run from signalbox.runs r where r.queue = p_queue and r.claim_id = v_claim.claim_id;
     if v_run.dead_after <= signalbox.clock() then

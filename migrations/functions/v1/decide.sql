@@ -71,7 +71,11 @@ begin
 
   -- Lock in this statement, decide in later ones: they see what was committed before the locks were granted. An array
   -- (not a subquery) keeps the plan on the index, whatever the number of queues.
-  if p_wait then
+  if p_wait and exists (select from unnest(v_operations) o where o.also is not null) then
+    perform signalbox.await_lines(array(
+      select q.queue from unnest(v_queues) q(queue) union
+      select x.queue from unnest(v_operations) o cross join lateral jsonb_to_recordset(o.also) as x(queue text)));
+  elsif p_wait then
     perform 1 from signalbox.lines n where n.queue = any(v_queues) order by n.queue for no key update of n;
   end if;
   select coalesce(array_agg(n.queue), '{}'),

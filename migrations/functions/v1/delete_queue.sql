@@ -59,8 +59,13 @@ begin
   loop
     perform signalbox.end_waiting(signalbox.in_line(v_waiting), 'broken', 'broken', p_actor, 'queue_deleted');
     v_left := v_left - 1;
-    return next (null, 'ended', p_queue, v_waiting.claim_id,
-      signalbox.ended_claim(p_queue, v_waiting.claim_id, v_memory_ms))::signalbox_v1.decision;
+    if signalbox.is_elsewhere(v_waiting.joint, p_queue) then
+      -- With its ticket here the whole claim ends; whoever waits for it asks there.
+      return next signalbox.stir(array_remove(signalbox.queues_of(v_waiting.joint), p_queue));
+    else
+      return next (null, 'ended', p_queue, v_waiting.claim_id,
+        signalbox.ended_claim(p_queue, v_waiting.claim_id, v_memory_ms))::signalbox_v1.decision;
+    end if;
   end loop;
   for v_delayed in
     select * from signalbox.delayed d where d.queue = p_queue and d.kind <> '' order by d.queue, d.due_at limit v_left

@@ -84,6 +84,9 @@ begin
         l.typical_ms, l.free_in_ms) end as estimated_wait_ms) e
   loop
     v_answered[v_decision.item + 1] := true;
+    if v_decision.body ? 'also' then
+      v_decision.body := v_decision.body || signalbox.other_queue(v_decision.queue, v_decision.claim_id);
+    end if;
     return next v_decision;
   end loop;
 

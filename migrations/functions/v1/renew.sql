@@ -3,7 +3,7 @@
 -- order, before the clock is read, so that the new expiry counts from after any wait. Renewal succeeds while the row
 -- bears the token, also just past expiry, and never moves expires_at back. It takes no place that somebody else took.
 -- One row answers each item. With p_brief the body of a renewed lease says what changes (renewed_body); otherwise it is the
--- whole lease.
+-- whole lease. A claim on several queues is renewed in its own queue, with all of its places or not at all.
 create or replace function signalbox_v1.renew(p_items jsonb, p_brief boolean default false)
 returns setof signalbox_v1.decision
 language plpgsql security definer
@@ -55,16 +55,31 @@ begin
     end if;
     v_now := signalbox.clock();
     v_lease := signalbox.find_lease(v_line, v_item.claim_id);
+    if v_lease.state = 'held' and signalbox.is_elsewhere(v_lease.joint, v_item.queue) then
+      return next (v_item.item, 'not_primary', v_item.queue, v_item.claim_id,
+        signalbox.joint_body(v_lease.joint, v_item.queue))::signalbox_v1.decision;
+      continue;
+    end if;
     if v_lease.state = 'held' and v_lease.fencing_token = v_item.fencing_token
       and v_lease.holder = coalesce(v_item.holder, v_lease.holder)
       and (v_lease.hold_until is null or v_lease.hold_until > v_now) then
       select * into v_settings from signalbox.queues q where q.queue = v_item.queue;
+      if v_lease.joint is not null then
+        select min(q.max_ttl_ms) into v_settings.max_ttl_ms from signalbox.queues q
+          where q.queue = any(signalbox.queues_of(v_lease.joint));
+      end if;
       if v_item.shorten and v_item.ttl_ms > v_settings.max_ttl_ms then
         v_item.ttl_ms := v_settings.max_ttl_ms;
       end if;
       if v_item.ttl_ms > v_settings.max_ttl_ms then
         return next (v_item.item, 'ttl_too_long', v_item.queue, v_item.claim_id,
           jsonb_build_object('max_ttl_ms', v_settings.max_ttl_ms))::signalbox_v1.decision;
+        continue;
+      end if;
+      if v_lease.joint is not null and not signalbox.lock_places(v_lease.joint) then
+        -- One of its places has ended by itself, and with it the whole lease.
+        return next (v_item.item, 'lease_lost', v_item.queue, v_item.claim_id,
+          jsonb_build_object('reason', signalbox.lost_place_reason(v_lease)))::signalbox_v1.decision;
         continue;
       end if;
       v_expired_at := v_lease.expires_at;
@@ -76,6 +91,12 @@ begin
           and l.fencing_token = v_item.fencing_token
         returning * into v_lease;
       if found then
+        if v_lease.joint is not null then
+          update signalbox.leases l
+            set renewed_at = v_lease.renewed_at, ttl_ms = v_lease.ttl_ms, offered = false, expires_at = v_lease.expires_at
+            from jsonb_to_recordset(v_lease.joint -> 'places') as x(queue text, slot integer)
+            where l.queue = x.queue and l.slot = x.slot and l.queue <> v_lease.queue;
+        end if;
         if v_expired_at <= v_now then
           perform signalbox.record_event('lease.renewed_late', v_item.queue, v_item.claim_id, jsonb_build_object(
             'late_by_ms', signalbox.ms_until(v_now, v_expired_at), 'fencing_token', v_lease.fencing_token,

@@ -43,7 +43,7 @@ begin
     select n.delayed into v_rows from signalbox.lines n where n.queue = v_queue;
     perform signalbox.move_due(v_queue, p_max - v_moved);
     for v_decision in select * from signalbox.advance_line(v_queue, p_max) loop
-      v_moved := v_moved + (v_decision.code <> 'ready')::integer;
+      v_moved := v_moved + (v_decision.code not in ('ready', 'stir'))::integer;
       return next v_decision;
     end loop;
     select v_rows - n.delayed into v_rows from signalbox.lines n where n.queue = v_queue;

@@ -22,7 +22,7 @@ begin
     return;
   end if;
   for v_decision in select * from signalbox_v1.advance(v_queues, p_max) loop
-    v_moved := v_moved + (v_decision.code <> 'ready')::integer;
+    v_moved := v_moved + (v_decision.code not in ('ready', 'stir'))::integer;
     return next v_decision;
   end loop;
   perform signalbox.clear_lock_delays(v_queues);

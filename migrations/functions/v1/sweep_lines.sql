@@ -29,8 +29,13 @@ begin
       v_candidates := v_candidates || v_queue;
     end if;
   end loop;
+  if p_after = '' then
+    -- What claims on several queues left in lines in which nobody waits.
+    v_candidates := v_candidates || array(
+      select distinct e.queue from signalbox.loose_ends e where e.queue <> all(v_candidates) limit p_max);
+  end if;
   for v_decision in select * from signalbox_v1.advance(v_candidates, p_max) loop
-    v_moved := v_moved + (v_decision.code <> 'ready')::integer;
+    v_moved := v_moved + (v_decision.code not in ('ready', 'stir'))::integer;
     if v_decision.code = 'held' then
       v_granted := v_granted || v_decision.queue;
     end if;

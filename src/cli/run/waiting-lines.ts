@@ -25,7 +25,9 @@ export function waitingLines(queue: string, say: (line: string) => void): (claim
     const key = `${position} ${reason}`;
     if (key === last) return;
     last = key;
-    const why = (reasons as Readonly<Record<string, string>>)[reason] ?? reason;
+    const other = claim.waiting_for_queue;
+    const why =
+      other === undefined ? ((reasons as Readonly<Record<string, string>>)[reason] ?? reason) : `for queue ${other}`;
     const [first, ...others] = blockers.map(({ holder }) => holder);
     const held =
       first === undefined ? '' : `, held by ${first}${others.length > 0 ? ` and ${others.length} more` : ''}`;

@@ -11,7 +11,7 @@ import { watchForHandOver } from './hand-over.ts';
  * A led term. Its lease is renewed until it resigns, also when `signal` has aborted, so that the work may stop undisturbed:
  * who does not lead any longer must resign, or nobody else can.
  */
-export interface Leadership extends LeaseScope {
+export interface Leadership extends Omit<LeaseScope, 'also'> {
   readonly election: string;
   /** Its fencing token: grows from leader to leader of an election. Give it with every write that only a leader may do. */
   readonly term: number;
