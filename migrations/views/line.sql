@@ -1,12 +1,14 @@
 -- Every waiting claim: its position (1 = next), how many are ahead, and why it waits, as a word and as a sentence. Runs are in the
 -- view `runs`. estimated_wait_ms: a guess from past holds, null where there is none.
+-- ordered_by, counts_from, rounds_ahead: what decides where it stands (see signalbox.standing).
 create or replace view signalbox_v1.line as
 select
   w.queue, w.position, w.position - 1 as ahead, w.claim_id, w.holder, w.priority, w.mode, r.waiting_for,
   w.enqueued_at, floor(extract(epoch from signalbox.clock() - w.enqueued_at) * 1000)::bigint as waited_ms,
   h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata,
   e.estimated_wait_ms,
-  signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms) as why
+  signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms) as why,
+  o.ordered_by, o.counts_from, o.rounds_ahead
 from (
   select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
   from signalbox.waiting w where w.kind = 'claim') w
@@ -25,4 +27,6 @@ cross join lateral (
 cross join lateral (
   select signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms)
     as estimated_wait_ms) e
+join signalbox.queues q on q.queue = w.queue
+cross join lateral signalbox.standing(q, (n.line).order_base, (n.line).claim_round, w.place) o
 left join signalbox.heard h on h.queue = w.queue and h.claim_id = w.claim_id;

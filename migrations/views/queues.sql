@@ -24,17 +24,18 @@ left join lateral (
          sum(l.weight) filter (where l.state = 'held' or l.free_after > signalbox.clock()) as places,
          count(*) filter (where l.state = 'held' and l.expires_at <= signalbox.clock()) as expired
   from signalbox.leases l where l.queue = q.queue) s on true
--- The oldest of a priority is its first: one probe for each priority (of the first 100), however long the line is.
+-- The oldest of a place is its first: one probe for each place (of the first 100), however long the line is. By priority
+-- that is the oldest of all; with a head start or in rotation, of the hundred who are next.
 left join lateral (
   select min(h.enqueued_at) as oldest
   from (values ('claim'), ('run')) k(kind) cross join lateral (
     with recursive heads as (
-      (select w.priority, w.enqueued_at, 1 as nth from signalbox.waiting w
+      (select w.place, w.enqueued_at, 1 as nth from signalbox.waiting w
        where w.queue = q.queue and w.kind = k.kind and n.waiting + n.runs > 0 order by w.place, w.seq, w.rank limit 1)
       union all
-      select w.priority, w.enqueued_at, h.nth + 1 from heads h cross join lateral (
-        select w.priority, w.enqueued_at from signalbox.waiting w
-        where w.queue = q.queue and w.kind = k.kind and w.priority < h.priority
+      select w.place, w.enqueued_at, h.nth + 1 from heads h cross join lateral (
+        select w.place, w.enqueued_at from signalbox.waiting w
+        where w.queue = q.queue and w.kind = k.kind and w.place > h.place
         order by w.place, w.seq, w.rank limit 1) w
       where h.nth < 100)
     select h.enqueued_at from heads h) h) w on true;

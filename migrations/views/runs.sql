@@ -1,6 +1,7 @@
 -- Every run that is not over, without what it carries (that is in the view `payloads`). state: inbox (enqueued from SQL, not
 -- in line yet), waiting, delayed until due_at, held. position among those that wait, null behind the first 1,000.
 -- blocks: those behind it wait for it. max_attempts null: the queue's.
+-- ordered_by, counts_from, rounds_ahead: what decides where one that waits stands (see signalbox.standing).
 create or replace view signalbox_v1.runs as
 select
   w.queue, w.claim_id, 'waiting' as state, array_position(c.first, w.claim_id) as position,
@@ -9,9 +10,12 @@ select
     signalbox.quarantine_end(w.queue, (select t.changed_at from signalbox.timeline t where t.accepted_at is null))
       is not null) as waiting_for,
   w.priority, w.attempts, r.max_attempts, null::timestamptz as due_at, false as blocks, null as holder,
-  null::integer as slot, null::bigint as fencing_token, w.enqueued_at, r.dead_after, w.labels
+  null::integer as slot, null::bigint as fencing_token, w.enqueued_at, r.dead_after, w.labels,
+  o.ordered_by, o.counts_from, o.rounds_ahead
 from signalbox.waiting w
 join signalbox.lines n on n.queue = w.queue
+join signalbox.queues q on q.queue = w.queue
+cross join lateral signalbox.standing(q, n.order_base, n.run_round, w.place) o
 -- Once a queue, not once a run (offset 0).
 cross join lateral (
   select array(
@@ -37,14 +41,16 @@ where w.kind = 'run'
 union all
 select
   d.queue, d.claim_id, 'delayed', null, 'not_before', d.priority, d.attempts, r.max_attempts, d.due_at, d.blocks, null,
-  null, null, d.enqueued_at, r.dead_after, d.labels
+  null, null, d.enqueued_at, r.dead_after, d.labels,
+  null, null, null
 from signalbox.delayed d
 left join signalbox.runs r on r.queue = d.queue and r.claim_id = d.claim_id
 where d.kind = 'run'
 union all
 select
   l.queue, l.claim_id, 'held', null, null, l.priority, l.attempt, r.max_attempts, null, false, l.holder, l.slot,
-  l.fencing_token, l.enqueued_at, r.dead_after, l.labels
+  l.fencing_token, l.enqueued_at, r.dead_after, l.labels,
+  null, null, null
 from signalbox.leases l
 left join signalbox.runs r on r.queue = l.queue and r.claim_id = l.claim_id
 where l.kind = 'run' and l.state = 'held'
@@ -52,5 +58,6 @@ union all
 select
   i.queue, i.claim_id, 'inbox', null, null, i.priority, 0, i.max_attempts,
   case when i.delay_ms > 0 then i.enqueued_at + make_interval(secs => i.delay_ms / 1000.0) end, false, null, null, null,
-  i.enqueued_at, i.enqueued_at + make_interval(secs => i.max_age_ms / 1000.0), i.labels
+  i.enqueued_at, i.enqueued_at + make_interval(secs => i.max_age_ms / 1000.0), i.labels,
+  null, null, null
 from signalbox.inbox i;

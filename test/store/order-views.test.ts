@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { decide, enqueueItem, makeQueues, onQueue, rowsOf } from '../support/sql-verbs.ts';
+
+const standing = (db: TestDatabase) =>
+  rowsOf(
+    db,
+    `select claim_id, ordered_by, round(extract(epoch from counts_from - enqueued_at))::integer as moved_by_s,
+       rounds_ahead::integer from signalbox_v1.line where queue = 'q' order by position`,
+  );
+
+test('line and runs say what decides where each stands: by priority, by head start, in rotation, or from before', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  const queue = onQueue(db, 'q');
+  await queue.hold('holder');
+  await queue.acquire('old', { priority: 2 });
+  const old = { claim_id: 'old', moved_by_s: null, rounds_ahead: null };
+  expect(await standing(db)).toEqual([{ ...old, ordered_by: 'priority' }]);
+
+  await queue.configure({ priority_head_start_ms: 60_000 });
+  await queue.acquire('low');
+  await queue.acquire('high', { priority: 2 });
+  expect(await standing(db)).toEqual([
+    { ...old, ordered_by: 'earlier_order' },
+    { claim_id: 'high', ordered_by: 'head_start', moved_by_s: -120, rounds_ahead: null },
+    { claim_id: 'low', ordered_by: 'head_start', moved_by_s: 0, rounds_ahead: null },
+  ]);
+
+  for (const id of ['old', 'low', 'high']) await queue.cancel(id);
+  await queue.configure({ rotate_by: 'tenant' });
+  for (const id of ['a1', 'a2', 'a3', 'b1']) await queue.acquire(id, { labels: { tenant: id.slice(0, 1) } });
+  const rotation = { ordered_by: 'rotation', moved_by_s: null };
+  expect(await standing(db)).toEqual([
+    { claim_id: 'a1', ...rotation, rounds_ahead: 0 },
+    { claim_id: 'b1', ...rotation, rounds_ahead: 0 },
+    { claim_id: 'a2', ...rotation, rounds_ahead: 1 },
+    { claim_id: 'a3', ...rotation, rounds_ahead: 2 },
+  ]);
+
+  await decide(
+    db,
+    ['r1', 'r2'].map((id) => enqueueItem('q', id)),
+  );
+  expect(
+    await rowsOf(db, 'select claim_id, ordered_by, counts_from, rounds_ahead from signalbox_v1.runs order by position'),
+  ).toEqual([
+    { claim_id: 'r1', ordered_by: 'rotation', counts_from: null, rounds_ahead: '0' },
+    { claim_id: 'r2', ordered_by: 'rotation', counts_from: null, rounds_ahead: '1' },
+  ]);
+});
+
+test('how long the oldest has waited is found in a few rows of a line of 20,000, whatever its order', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  await db.query(
+    `insert into signalbox.waiting (queue, claim_id, seq, priority, place, mode, holder, ttl_ms, enqueued_at)
+     select 'q', 'c' || n, n, 0, case when n > 10000 then n else 0 end, 'wait', 'h', 30000,
+       signalbox.clock() - interval '1 hour' + n * interval '1 ms' from generate_series(1, 20000) n`,
+  );
+  await db.query('update signalbox.lines set waiting = 20000');
+  await db.query('analyze signalbox.waiting');
+  const client = await db.connect();
+  const read = async () => {
+    await client.query('select pg_stat_force_next_flush()');
+    const [row] = await rowsOf<{ rows: number }>(
+      client,
+      `select (seq_tup_read + idx_tup_fetch)::integer as rows from pg_stat_user_tables where relname = 'waiting'`,
+    );
+    return row?.rows ?? 0;
+  };
+  const before = await read();
+  const [queue] = await rowsOf<{ oldest: number }>(
+    client,
+    `select oldest_wait_ms / 60000 as oldest from signalbox_v1.queues where queue = 'q'`,
+  );
+  expect(Number(queue?.oldest)).toBe(60);
+  expect((await read()) - before).toBeLessThan(500);
+});
