@@ -55,6 +55,7 @@ describe('GET /v1/events', () => {
       ['lease.released', 'a'],
       ['lease.granted', 'b'],
     ]);
+    expect(seen[1]).toMatchObject({ holder: 'two', waiting_for: 'no_free_slot' });
     expect(seen[2]).toMatchObject({ queue: 'story', holder: 'one', outcome: 'success' });
     expect((await read({ queue: 'story', after: seen.at(-1)?.id ?? '' })).body.events).toEqual([]);
   });

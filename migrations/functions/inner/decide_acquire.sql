@@ -93,7 +93,8 @@ begin
     return;
   end if;
   perform signalbox.ask_older(p_line, v_settings, v_claim);
-  v_claim := signalbox.join_line(v_counts, v_settings, v_claim, p_operation);
+  v_claim := signalbox.join_line(v_counts, v_settings, v_claim, p_operation,
+    v_quarantine_end is not null);
   v_answer.body := signalbox.waiting_body(signalbox.in_line(v_claim));
   -- Where every place is taken, as just counted, and nothing is due, the line cannot move.
   if v_slots.taken < p_line.concurrency_limit or p_line.concurrency_limit is null or p_line.paused

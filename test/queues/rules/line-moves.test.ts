@@ -151,7 +151,7 @@ test('deleting a queue in use is refused, and forced it ends holders and line as
   const [token = 0] = await queue.hold('a');
   await queue.acquire('b');
   expect((await queue.delete()).map(({ code, body }) => [code, body])).toEqual([
-    ['queue_in_use', { held: 1, waiting: 1, delayed: 0, dead_letters: 0 }],
+    ['queue_in_use', { held: 1, waiting: 1, delayed: 0, dead_letters: 0, dirty: 0 }],
   ]);
   expect((await queue.delete({ force: true })).map(({ code, claim_id }) => [code, claim_id])).toEqual([
     ['ended', 'a'],
