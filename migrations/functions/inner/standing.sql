@@ -1,6 +1,6 @@
 -- What decides where a claim or run in line stands, for people: ordered_by priority, head_start, rotation, or earlier_order
 -- (it came before the order was set anew, and goes before all who came after that). counts_from: the time that it counts
--- from, by its head start. rounds_ahead: so many rounds until its turn, 0 = in this one. (Names nothing: readers of views call it.)
+-- from, by its head start. rounds_ahead: so many rounds until its turn, 0 = in this one.
 create or replace function signalbox.standing(
   p_settings signalbox.queues, p_order_base bigint, p_round bigint, p_place bigint,
   out ordered_by text, out counts_from timestamptz, out rounds_ahead bigint
