@@ -29,7 +29,7 @@ const fieldsOf: Record<string, fc.Arbitrary<Fields>> = {
       mode: fc.constantFrom('wait', 'skip_if_busy', 'latest_only', 'never'),
       labels: fc.constantFrom({}, { a: 'b' }, { a: 1 }),
       metadata: fc.constant({ deep: [1, { x: null }] }),
-      also: fc.constant(['q']),
+      also: fc.constant(['not a name']),
     },
     { requiredKeys: ['holder', 'claim_id'] },
   ),
