@@ -69,7 +69,7 @@ begin
   end loop;
   if not v_has_room then
     select * into v_settings from signalbox.queues q where q.queue = v_queue;
-    v_quarantine_end := signalbox.quarantine_end(v_queue, signalbox.known_failover_at());
+    v_quarantine_end := signalbox.quarantine_end(v_queue, signalbox.failover_at());
     if v_quarantine_end is not null and (p_operation.mode = 'skip_if_busy' or v_settings.max_waiting = 0) then
       return next signalbox.quarantined_decision(p_item, v_queue, v_claim_id, v_quarantine_end);
       return;

@@ -10,7 +10,9 @@ declare
   v_settings signalbox.queues;
 begin
   select * into v_settings from signalbox.queues q where q.queue = p_line.queue;
-  if p_state = 'waiting' then
+  -- (Where this was late, the claim may have ended meanwhile: then it has no ticket.)
+  if p_state = 'waiting'
+    and (signalbox.find_queued(p_lease.joint ->> 'primary', p_lease.claim_id)).joint is not null then
     -- One that never stood in line goes before all that do, in the order of grants (see put_back).
     insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, lapsed_offers, labels, metadata,
         enqueued_at, attempts, place, rank, weight, joint)

@@ -13,11 +13,12 @@ declare
   v_stand text;
   v_taken bigint;
   v_is_kept boolean := false;
+  v_fits boolean;
   v_looked integer := 0;
 begin
-  -- Whoever decides has looked for a failover in this transaction.
+  -- (What another transaction is just writing down of a failover counts too, so known_failover_at is not enough.)
   if p_line.paused or v_limit = 0
-    or signalbox.quarantine_end(p_line.queue, signalbox.known_failover_at()) is not null then
+    or signalbox.quarantine_end(p_line.queue, signalbox.failover_at()) is not null then
     return false;
   elsif v_limit is null then
     return true;
@@ -36,9 +37,12 @@ begin
     if v_ahead.joint is null then
       v_taken := v_taken + least(v_ahead.weight, v_limit);
     else
+      v_fits := v_taken - least(p_weight, v_limit) + least(v_ahead.weight, v_limit) <= v_limit;
+      -- However it stands, it is in nobody's way: so only a few are asked, however many wait.
+      continue when v_is_kept and v_fits;
       v_stand := signalbox.stand_of(v_ahead);
       continue when v_stand = 'away';
-      if v_taken - least(p_weight, v_limit) + least(v_ahead.weight, v_limit) > v_limit then
+      if not v_fits then
         return false;
       end if;
       if v_stand = 'keeps' and not v_is_kept

@@ -24,6 +24,7 @@ declare
   v_is_older boolean;
 begin
   select q.max_hold_ms into v_max_hold_ms from signalbox.queues q where q.queue = p_line.queue;
+  v_slots := signalbox.count_slots(p_line);
   for v_claim in
     select * from signalbox.waiting w
     where w.queue = p_line.queue and w.kind = 'claim' and (w.wait_until is null or w.wait_until > signalbox.clock())
@@ -31,17 +32,20 @@ begin
   loop
     exit when v_granted >= p_max;
     v_met := v_met + 1;
+    v_needed := least(v_claim.weight, v_limit);
+    -- However it stands, it is in nobody's way: so only a few are looked at closely, however many wait.
+    continue when v_tried = 20 and v_claim.joint is not null
+      and (v_slots.taken + v_kept + v_needed > v_limit) is not true;
     if v_claim.joint is not null then
       v_stand := signalbox.stand_of(v_claim);
       continue when v_stand = 'away';
     end if;
-    v_slots := signalbox.count_slots(p_line);
-    v_needed := least(v_claim.weight, v_limit);
     exit when v_slots.taken + v_needed > v_limit;
     if v_claim.joint is null then
       exit when v_slots.taken + v_kept + v_needed > v_limit;
       v_lease := signalbox.serve_claim(p_line, v_claim, v_slots.free_slot, v_slots.top_slot, v_slots.newest_token,
         v_max_hold_ms);
+      v_slots := signalbox.count_slots(p_line);
       v_granted := v_granted + 1;
       return next (null, 'held', p_line.queue, v_lease.claim_id, signalbox.lease_body(v_lease))::signalbox_v1.decision;
       continue;
@@ -51,6 +55,7 @@ begin
     continue when v_tried = 20;
     v_tried := v_tried + 1;
     v_served := signalbox.serve_joint(p_line.queue, v_claim);
+    v_slots := signalbox.count_slots(p_line);
     return query select * from unnest(v_served.decisions);
     if v_served.result = 'granted' then
       v_granted := v_granted + 1;

@@ -30,6 +30,10 @@ begin
     end if;
   end loop;
   if p_after = '' then
+    -- (Of a queue that was deleted nothing is left to end.)
+    delete from signalbox.loose_ends e where e.ctid = any(array(
+      select o.ctid from signalbox.loose_ends o
+      where not exists (select from signalbox.lines n where n.queue = o.queue) limit p_max));
     -- What claims on several queues left in lines in which nobody waits.
     v_candidates := v_candidates || array(
       select distinct e.queue from signalbox.loose_ends e where e.queue <> all(v_candidates) limit p_max);

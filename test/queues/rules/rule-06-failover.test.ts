@@ -202,6 +202,24 @@ test('two connections at once see one failover; the one that may not write it do
   expect(await rowsOf(db, 'select changes from signalbox.timeline')).toEqual([{ changes: 1 }]);
 });
 
+test('while one connection writes a failover down, another grants nothing to a claim on several queues either', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['p', 'q', 'r']);
+  const joint = { also: [{ queue: 'p' }] };
+  const [held = 0] = await onQueue(db, 'p').hold('h');
+  expect((await onQueue(db, 'q').acquire('waits', joint)).code).toBe('waiting');
+  await onQueue(db, 'q').configure({ on_failover: 'immediate' });
+  await failOver(db);
+  const first = await db.connect();
+  await first.query('begin');
+  await first.query('select signalbox.failover_at()');
+  await onQueue(db, 'p').release('h', held);
+  await onQueue(db, 'q').advance();
+  expect((await onQueue(db, 'r').acquire('comes', { ...joint, mode: 'skip_if_busy' })).code).toBe('quarantined');
+  await first.query('commit');
+  expect(await rowsOf(db, `select from signalbox.leases where state = 'held'`)).toEqual([]);
+});
+
 test('a failover that was noted by a call that failed is noted by the next', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q']);

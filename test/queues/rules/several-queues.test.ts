@@ -260,6 +260,33 @@ test('a place that ends by itself loses the whole lease at the next renewal, whi
   expect((await on('a').release('j', held.body.fencing_token)).code).toBe('released');
 });
 
+test('a place that comes back late, when its claim is cancelled already, leaves no ticket', async () => {
+  await using s = await setUp(['a', 'b']);
+  const { db, on } = s;
+  const held = await on('a').acquire('j', also('b'));
+  const renewal = await db.connect();
+  await renewal.query('begin');
+  await renewal.query(`select from signalbox.leases where queue = 'b' for no key update`);
+  await on('a').release('j', held.body.fencing_token, { outcome: 'retry', retry_after_ms: 60_000 });
+  expect((await on('a').cancel('j')).code).toBe('cancelled');
+  await renewal.query('commit');
+  await on('b').advance();
+  expect(await heldIn(db)).toEqual([]);
+  expect(await waitingIn(db)).toEqual([]);
+  await expectSoundQueues(db);
+});
+
+test('what was to be ended in a queue that is deleted is forgotten', async () => {
+  await using s = await setUp(['a', 'b']);
+  const { db, on } = s;
+  const held = await on('a').acquire('j', also('b'));
+  await on('b').delete({ force: true });
+  expect((await on('a').release('j', held.body.fencing_token)).code).toBe('released');
+  const { epoch } = await oneOf<{ epoch: number }>(db, `select epoch::int from signalbox_v1.campaign('leader', 10000)`);
+  await db.query(`select signalbox_v1.sweep_lines('leader', $1)`, [epoch]);
+  expect(await rowsOf(db, 'select from signalbox.loose_ends')).toEqual([]);
+});
+
 test('a queue that is deleted by force ends the claims that wait for it elsewhere', async () => {
   await using s = await setUp(['a', 'b', 'c']);
   const { db, on } = s;
