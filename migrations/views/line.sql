@@ -1,5 +1,6 @@
 -- Every waiting claim: its position (1 = next), how many are ahead, and why it waits, as a word and as a sentence. Runs are in the
 -- view `runs`. estimated_wait_ms: a guess from past holds, null where there is none.
+-- One on several queues that has room here waits for another queue; behind the first 1,000 nobody is tried.
 -- ordered_by, counts_from, rounds_ahead: what decides where it stands (see signalbox.standing).
 create or replace view signalbox_v1.line as
 select
@@ -7,7 +8,8 @@ select
   w.enqueued_at, floor(extract(epoch from signalbox.clock() - w.enqueued_at) * 1000)::bigint as waited_ms,
   h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata,
   e.estimated_wait_ms,
-  signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms) as why,
+  coalesce(x.elsewhere ->> 'why',
+    signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms)) as why,
   o.ordered_by, o.counts_from, o.rounds_ahead
 from (
   select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
@@ -22,7 +24,11 @@ join (
   cross join lateral signalbox.hold_outlook(n) o
   where n.waiting > 0) n on n.queue = w.queue
 cross join lateral (
-  select signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false, n.cleaning, n.is_quarantined)
+  select case when w.joint is not null and w.position <= 1000
+    then signalbox.other_queue(w.queue, w.claim_id) end as elsewhere) x
+cross join lateral (
+  select coalesce(x.elsewhere ->> 'waiting_for',
+    signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false, n.cleaning, n.is_quarantined))
     as waiting_for) r
 cross join lateral (
   select signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms)

@@ -31,15 +31,19 @@ export async function readLineFigures(
             from named d
             join signalbox.lines n on n.queue = d.queue
             cross join lateral signalbox.blocked_by(n) b
+            cross join lateral (
+              select signalbox.quarantine_end(n.queue, signalbox.known_failover_at()) is not null as is_quarantined) f
             cross join lateral (values ('claim', n.waiting::bigint), ('run', n.runs::bigint)) k(kind, waiting)
             cross join lateral (
-              select w.enqueued_at, w.place, w.seq, w.rank from signalbox.waiting w
+              select w.claim_id, w.joint, w.enqueued_at, w.place, w.seq, w.rank from signalbox.waiting w
               where w.queue = n.queue and w.kind = k.kind order by w.place, w.seq, w.rank limit 1) h
             cross join lateral (
               select k.kind = 'run' and signalbox.stands_behind_blocker(n, h.place, h.seq, h.rank) as is_blocked) s
             cross join lateral (values
-              (signalbox.waiting_for(n, 1, b.held, b.delayed, k.kind, s.is_blocked), 1),
-              (signalbox.waiting_for(n, k.waiting, b.held, b.delayed, k.kind, s.is_blocked), k.waiting - 1)
+              (coalesce(case when h.joint is not null then signalbox.other_queue(n.queue, h.claim_id) ->> 'waiting_for' end,
+                signalbox.waiting_for(n, 1, b.held, b.delayed, k.kind, s.is_blocked, b.cleaning, f.is_quarantined)), 1),
+              (signalbox.waiting_for(n, k.waiting, b.held, b.delayed, k.kind, s.is_blocked, b.cleaning, f.is_quarantined),
+                k.waiting - 1)
             ) r(waiting_for, waiting)
             where r.waiting > 0
             group by r.waiting_for, k.kind`,

@@ -67,6 +67,8 @@ export function readLine(db: Database, queue: string, limit: number): Promise<re
         'enqueued_at',
       ])
       .where('queue', '=', queue)
+      // Without it the view would explain the whole line, and then give its head.
+      .where('position', '<=', String(limit))
       .orderBy('position')
       .limit(limit)
       .compile(),

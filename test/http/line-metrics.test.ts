@@ -30,4 +30,20 @@ describe('the metrics of lines', () => {
     const [head = ''] = lines.filter((line) => line.startsWith('signalbox_oldest_head'));
     expect(Number(head.split(' ')[1])).toBeGreaterThan(0);
   });
+
+  it('know the lock delay, the clean-up stage and other queues as the answer to each claim does', async () => {
+    const { client } = replica;
+    await client.put('cleaned', { cleanup: true });
+    await client.release(await client.hold('cleaned', { claim_id: 'dirty' }));
+    await client.acquire('cleaned', { claim_id: 'a' });
+    await client.put('rests', { lock_delay_ms: 60_000 });
+    await client.hold('rests', { claim_id: 'gone' });
+    await client.ask('POST', '/v1/queues/rests/claims/gone/break', { reason: 'test', actor: 'tester' });
+    await client.acquire('rests', { claim_id: 'a' });
+    await client.hold('taken', { claim_id: 'held' });
+    await client.acquire('free', { claim_id: 'both', also: ['taken'] });
+    const counts = (await scrape()).join('\n');
+    for (const word of ['cleanup', 'lock_delay', 'other_queue'])
+      expect(counts).toContain(`signalbox_waiting{waiting_for="${word}",kind="claim"} 1\n`);
+  });
 });

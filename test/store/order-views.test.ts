@@ -1,4 +1,8 @@
+import type pg from 'pg';
+import type { CompiledQuery } from 'kysely';
 import { expect, test } from 'vitest';
+import type { Database } from '../../src/store/database.ts';
+import { readLine } from '../../src/store/queue-reads.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { decide, enqueueItem, makeQueues, onQueue, rowsOf } from '../support/sql-verbs.ts';
 
@@ -50,6 +54,36 @@ test('line and runs say what decides where each stands: by priority, by head sta
   ]);
 });
 
+/** Rows of `waiting` read so far by this connection. */
+async function rowsRead(client: pg.Client): Promise<number> {
+  await client.query('select pg_stat_force_next_flush()');
+  const [row] = await rowsOf<{ rows: number }>(
+    client,
+    `select (seq_tup_read + idx_tup_fetch)::integer as rows from pg_stat_user_tables where relname = 'waiting'`,
+  );
+  return row?.rows ?? 0;
+}
+
+test('the head of a line of 20,000 is shown without a look at those behind it', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q']);
+  await db.query(
+    `insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, enqueued_at)
+     select 'q', 'c' || n, n, 0, 'wait', 'h', 30000, signalbox.clock() from generate_series(1, 20000) n`,
+  );
+  await db.query('update signalbox.lines set waiting = 20000');
+  await db.query('analyze signalbox.waiting');
+  const client = await db.connect();
+  // What was read is counted by connection, so this must be the one that reads.
+  const database = {
+    query: (_lane: string, { sql, parameters }: CompiledQuery) => rowsOf(client, sql, parameters),
+  } as unknown as Database;
+  const before = await rowsRead(client);
+  const head = await readLine(database, 'q', 3);
+  expect(head.map(({ claim_id }) => claim_id)).toEqual(['c1', 'c2', 'c3']);
+  expect((await rowsRead(client)) - before).toBeLessThan(500);
+});
+
 test('how long the oldest has waited is found in a few rows of a line of 20,000, whatever its order', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q']);
@@ -61,19 +95,11 @@ test('how long the oldest has waited is found in a few rows of a line of 20,000,
   await db.query('update signalbox.lines set waiting = 20000');
   await db.query('analyze signalbox.waiting');
   const client = await db.connect();
-  const read = async () => {
-    await client.query('select pg_stat_force_next_flush()');
-    const [row] = await rowsOf<{ rows: number }>(
-      client,
-      `select (seq_tup_read + idx_tup_fetch)::integer as rows from pg_stat_user_tables where relname = 'waiting'`,
-    );
-    return row?.rows ?? 0;
-  };
-  const before = await read();
+  const before = await rowsRead(client);
   const [queue] = await rowsOf<{ oldest: number }>(
     client,
     `select oldest_wait_ms / 60000 as oldest from signalbox_v1.queues where queue = 'q'`,
   );
   expect(Number(queue?.oldest)).toBe(60);
-  expect((await read()) - before).toBeLessThan(500);
+  expect((await rowsRead(client)) - before).toBeLessThan(500);
 });

@@ -76,9 +76,8 @@ begin
     end if;
   end if;
   if not v_has_room and p_operation.mode = 'skip_if_busy' then
-    v_slots := signalbox.count_slots(v_line);
-    return next (p_item, 'queue_busy', v_queue, v_claim_id, jsonb_build_object('waiting_for', signalbox.waiting_for(v_line,
-      case when v_line.waiting > 0 then 2 else 1 end, v_slots.taken, 0)))::signalbox_v1.decision;
+    return next (p_item, 'queue_busy', v_queue, v_claim_id, jsonb_build_object('waiting_for',
+      signalbox.newcomer_waits_for(v_line, v_settings, v_line.waiting = 0)))::signalbox_v1.decision;
     return;
   end if;
   -- Whoever has to make room for it in one line stays if another line refuses it.

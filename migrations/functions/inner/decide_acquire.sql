@@ -51,8 +51,9 @@ begin
   end if;
 
   v_slots := signalbox.count_slots(p_line);
-  if v_slots.expired > 0 then
-    -- The line comes first; what it leaves is for this claim.
+  if v_slots.expired > 0 or p_line.wide and v_slots.taken < p_line.concurrency_limit
+    and v_slots.taken + least(v_claim.weight, p_line.concurrency_limit) > p_line.concurrency_limit then
+    -- The line comes first; what it leaves is for this claim. (A wide queue counts what ran out only when it is full.)
     return query select * from signalbox.advance_line(v_queue);
     v_slots := signalbox.count_slots(p_line);
   end if;
@@ -81,7 +82,7 @@ begin
   if v_mode = 'skip_if_busy' then
     v_answer.code := 'queue_busy';
     v_answer.body := jsonb_build_object('waiting_for',
-      signalbox.waiting_for(p_line, case when v_counts.waiting > 0 then 2 else 1 end, v_slots.taken, 0));
+      signalbox.newcomer_waits_for(v_counts, v_settings, v_counts.waiting = 0));
     return next v_answer;
     return;
   end if;

@@ -7,7 +7,6 @@ language plpgsql
 as $$
 declare
   v_claim signalbox.waiting := p_claim;
-  v_stand record;
   v_is_first boolean;
   v_waiting_for text;
 begin
@@ -22,14 +21,7 @@ begin
       select 1 from signalbox.waiting w
       where w.queue = p_line.queue and w.kind = 'claim'
         and (w.place, w.seq, w.rank) < (v_claim.place, v_claim.seq, v_claim.rank) limit 1) is null;
-    if v_is_first and (p_settings.lock_delay_ms > 0 or p_line.cleanup) then
-      v_stand := signalbox.blocked_by(p_line);
-      v_waiting_for := signalbox.waiting_for(p_line, 1, v_stand.held, v_stand.delayed, 'claim', false, v_stand.cleaning,
-        p_quarantined);
-    else
-      v_waiting_for := signalbox.waiting_for(p_line, case when v_is_first then 1 else 2 end, 0, 0, 'claim', false, 0,
-        p_quarantined);
-    end if;
+    v_waiting_for := signalbox.newcomer_waits_for(p_line, p_settings, v_is_first, p_quarantined);
   end if;
   with counted as (
     update signalbox.lines n

@@ -1,7 +1,8 @@
 -- What look says of a claim that has room in its own queue and waits for another one: which, and who is in its way there.
--- Empty = it waits for its own. Reads without locks.
+-- Empty = it waits for its own. Reads without locks. As its owner, since the reader of a view calls it.
 create or replace function signalbox.other_queue(p_queue text, p_claim_id text) returns jsonb
-language plpgsql
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_claim signalbox.waiting;

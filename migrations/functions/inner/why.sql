@@ -25,5 +25,5 @@ as $$
         when p_estimated_wait_ms < 7200000 then format('%s min', round(p_estimated_wait_ms / 60000.0))
         else format('%s h', round(p_estimated_wait_ms / 3600000.0)) end || ' to go', '')
   from (select format('%s of %s places taken', p_held, coalesce(p_line.concurrency_limit::text, 'unlimited'))
-      || coalesce(format(', by %s', p_first_holder) || case when p_held > 1 then ' and others' else '' end, '') as held) h
+      || coalesce(', by ' || p_first_holder || case when p_held > 1 then ' and others' else '' end, '') as held) h
 $$;

@@ -100,6 +100,7 @@ begin
       signalbox.quarantine_end(text, timestamptz),
       signalbox.blocked_by(signalbox.lines), signalbox.hold_outlook(signalbox.lines),
       signalbox.estimated_wait_ms(signalbox.lines, bigint, text, bigint, bigint[]),
+      signalbox.other_queue(text, text),
       signalbox.standing(signalbox.queues, bigint, bigint, bigint),
       signalbox.why(signalbox.lines, text, bigint, bigint, text, bigint),
       signalbox.failure_policy(integer, text),

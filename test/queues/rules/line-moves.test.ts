@@ -101,6 +101,28 @@ test('skip_if_busy is queue_busy on a full, a paused and a closed queue, and lea
   expect(await rowsOf(db, 'select * from signalbox.waiting')).toEqual([]);
 });
 
+test('queue_busy says what a newcomer would wait for', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['held', 'rests', 'cleaned', 'own'], { lock_delay_ms: 60_000 });
+  const busyFor = async (name: string) => {
+    const { code, body } = await onQueue(db, name).acquire('newcomer', { mode: 'skip_if_busy' });
+    return [code, body.waiting_for];
+  };
+  await onQueue(db, 'held').hold('a');
+  await onQueue(db, 'rests').hold('a');
+  await onQueue(db, 'rests').break('a');
+  await onQueue(db, 'cleaned').configure({ cleanup: true });
+  const [token = 0] = await onQueue(db, 'cleaned').hold('a');
+  await onQueue(db, 'cleaned').release('a', token);
+  expect(await busyFor('held')).toEqual(['queue_busy', 'no_free_slot']);
+  expect(await busyFor('rests')).toEqual(['queue_busy', 'lock_delay']);
+  expect(await busyFor('cleaned')).toEqual(['queue_busy', 'cleanup']);
+  const joint = await onQueue(db, 'own').acquire('j', { mode: 'skip_if_busy', also: [{ queue: 'cleaned' }] });
+  expect(joint).toMatchObject({ code: 'queue_busy', queue: 'cleaned', body: { waiting_for: 'cleanup' } });
+  await onQueue(db, 'held').acquire('waits');
+  expect(await busyFor('held')).toEqual(['queue_busy', 'behind_others']);
+});
+
 test('a line at its bound refuses more and keeps what it has', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { max_waiting: 1 });

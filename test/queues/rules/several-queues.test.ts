@@ -31,6 +31,30 @@ async function waitingIn(db: TestDatabase) {
   return rows.map(({ place }) => place);
 }
 
+test('a claim that waits for another of its queues is explained so in the view of the line as well', async () => {
+  await using s = await setUp();
+  const { db, on } = s;
+  await on('b').hold('x');
+  await on('a').acquire('j', also('b'));
+  await on('a').acquire('behind');
+  const { body } = await on('a').look('j');
+  expect(body).toMatchObject({ waiting_for: 'other_queue', estimated_wait_ms: null });
+  const seen = await rowsOf(
+    db,
+    'select queue, claim_id, waiting_for, why from signalbox_v1.line order by queue, position',
+  );
+  expect(seen).toMatchObject([
+    { queue: 'a', claim_id: 'j', waiting_for: 'other_queue', why: body.why },
+    { queue: 'a', claim_id: 'behind', waiting_for: 'behind_others', why: '1 ahead; 0 of 1 places taken' },
+    { queue: 'b', claim_id: 'j', waiting_for: 'no_free_slot' },
+  ]);
+  const reader = await db.connect();
+  await reader.query('set role signalbox_reader');
+  expect(
+    await rowsOf(reader, 'select why from signalbox_v1.line where claim_id = $1 and queue = $2', ['j', 'a']),
+  ).toEqual([{ why: body.why }]);
+});
+
 describe.each([
   ['first', 'a', 'b', 'c'],
   ['last', 'c', 'a', 'b'],

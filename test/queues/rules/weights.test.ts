@@ -45,6 +45,17 @@ test.each([
   await expectSoundQueues(db);
 });
 
+test('places of a wide queue whose leases ran out are found by a claim that asks for more than are free', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { concurrency_limit: 300 });
+  const acquire = heavy(db);
+  expect((await acquire('gone', 298, { ttl_ms: 1000 })).code).toBe('held');
+  await moveClock(db, 2000);
+  expect((await acquire('newcomer', 3, { mode: 'skip_if_busy' })).code).toBe('held');
+  expect(await placesOf(db)).toEqual({ held: 1, places: 3 });
+  await expectSoundQueues(db);
+});
+
 test('nobody passes a claim that asks for more places than are free, however light', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { concurrency_limit: 3 });
