@@ -3,7 +3,7 @@ import { drainQueue, type SignalboxClient } from '../client/index.ts';
 import { QueueSettings, type QueueDetail, type QueueSettingsChange, type QueueSummary } from '../protocol/queues.ts';
 import { wholeNumber } from './dead-letters.ts';
 import { durationMs } from './duration.ts';
-import { exitCode } from './exit-codes.ts';
+import { exitCode, runExitCode } from './exit-codes.ts';
 import { firstOf, operatorCommand } from './operator-command.ts';
 import type { Environment } from './program.ts';
 import { queuesTable, queueText } from './queue/text.ts';
@@ -67,7 +67,11 @@ export function addQueueCommands(program: Command, environment: Environment, don
     .description('close a queue: it takes nothing new, and serves what it has')
     .option('--wait', 'until nobody holds, waits or is delayed')
     .option('--timeout <duration>', 'with --wait: exit 1 after so long (default: never)', durationMs(0, 2_592_000_000))
-    .action((name: string, flags: DrainFlags) => run(flags, (client) => drain(client, name, flags)));
+    .action((name: string, flags: DrainFlags) => {
+      if (flags.timeout !== undefined && flags.wait !== true)
+        throw new InvalidArgumentError('--timeout goes with --wait only.');
+      return run(flags, (client) => drain(client, name, flags));
+    });
   withVersion(onOne(queue.command('delete')))
     .description('delete a queue that nobody uses')
     .option('--force', 'end its holders, claims, runs and dead letters first')
@@ -168,9 +172,15 @@ async function drain(client: SignalboxClient, name: string, flags: DrainFlags): 
     shown = text;
   };
   const timeoutMs = flags.wait === true ? flags.timeout : 0;
-  const { empty, queue } = await drainQueue(client, name, { timeoutMs, onLook, signal: signals.signal });
-  told(queue, flags, stateText);
-  return empty || flags.wait !== true ? exitCode.ok : exitCode.failed;
+  try {
+    const { empty, queue } = await drainQueue(client, name, { timeoutMs, onLook, signal: signals.signal });
+    told(queue, flags, stateText);
+    return empty || flags.wait !== true ? exitCode.ok : exitCode.failed;
+  } catch (error) {
+    if (!signals.signal.aborted) throw error;
+    console.error(`signalbox: ${(signals.signal.reason as Error).message}; what was closed stays closed`);
+    return runExitCode.cancelled;
+  }
 }
 
 async function remove(client: SignalboxClient, name: string, { force, ifVersion, json }: DeleteFlags): Promise<number> {

@@ -85,6 +85,16 @@ describe('signalbox queue', () => {
     expect((await run('drain', queue, '--wait', '--timeout', '300ms')).exitCode).toBe(1);
   });
 
+  it('drain --wait that is interrupted exits with 122, and the queue stays closed; --timeout alone is a usage error', async () => {
+    await app.client.hold(queue);
+    expect((await run('drain', queue, '--timeout', '1s')).exitCode).toBe(2);
+    expect((await app.client.queue(queue)).body.closed).toBe(false);
+    await using command = await signalbox(['queue', 'drain', queue, '--wait', '--url', app.url]);
+    await command.line(/1 held/);
+    expect(await command.terminate()).toMatchObject({ exitCode: 122 });
+    expect((await app.client.queue(queue)).body.closed).toBe(true);
+  });
+
   it.each([['pause'], ['drain']])('%s of a queue that is not there exits with 1 and makes none', async (command) => {
     expect(await run(command, queue)).toMatchObject({ exitCode: 1 });
     expect((await app.client.queue(queue)).status).toBe(404);
