@@ -136,7 +136,7 @@ describe('what is wrong with one operation is its own result, and its neighbours
       ['invalid_request', { op: 'get', queue }],
       ['invalid_request', { op: 'acquire', queue }],
       ['invalid_request', acquire(queue, 'x', { ttl_ms: 1 })],
-      ['invalid_request', acquire(queue, 'x', { also: ['other'] })],
+      ['invalid_request', acquire(queue, 'x', { also: ['a b'] })],
       ['invalid_request', { op: 'release', queue, claim_id: 'c', fencing_token: 1, retry_after_ms: 5 }],
       ['invalid_request', { op: 'enqueue', queue, delay_ms: 5000, max_age_ms: 1000 }],
       ['invalid_request', { op: 'cancel', queue, claim_id: 'c', reason: 'r' }],
