@@ -13,6 +13,11 @@ declare
   v_other signalbox.delayed;
 begin
   select * into v_line from signalbox.lines n where n.queue = p_line.queue;
+  -- Where nobody may wait, the newcomer is granted now or refused, and then it ends none that is delayed either.
+  if p_settings.max_waiting = 0 and not signalbox.has_room(v_line, p_claim.weight)
+    and (signalbox.count_slots(v_line)).expired = 0 then
+    return;
+  end if;
   if v_line.waiting > 0 then
     v_older := array(
       select signalbox.in_line(w) from signalbox.waiting w

@@ -17,6 +17,21 @@ function asked(db: TestDatabase) {
   );
 }
 
+test('where nobody may wait, a newcomer that is refused ends none that is delayed; one that is granted does', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { max_waiting: 0 });
+  const queue = onQueue(db, 'q');
+  const older = await queue.acquire('older', latest);
+  await queue.release('older', older.body.fencing_token, { outcome: 'retry', retry_after_ms: 60_000 });
+  const [token = 0] = await queue.hold('holder');
+  expect((await queue.acquire('refused', latest)).code).toBe('queue_full');
+  expect((await queue.look('older')).body.state).toBe('delayed');
+  await queue.release('holder', token);
+  expect((await queue.acquire('newer', latest)).code).toBe('held');
+  expect((await queue.look('older')).body).toMatchObject({ state: 'superseded', detail: 'newer' });
+  await expectSoundQueues(db);
+});
+
 describe('supersede_by', () => {
   test('ends only older claims with the same value of the label; one without the label has the value of none', async () => {
     await using db = await freshDatabase();
