@@ -41,6 +41,14 @@ begin
         select from signalbox.leases l
         where l.queue = v_lease.queue and l.slot = v_lease.slot and l.state = 'held'
           and l.fencing_token = v_lease.fencing_token);
+      -- Else it ends by itself. What becomes of the claim is decided in its own queue: until then it has a ticket here, which
+      -- end_places takes away if the claim is over.
+      perform signalbox.leave_ticket(v_lease);
+      return next signalbox.end_lease(p_line, v_lease, 'waiting',
+        case when v_lease.hold_until <= v_lease.expires_at then 'max_hold' else 'expired' end,
+        p_lock_delay_ms => case when v_lease.offered then 0 else v_lock_delay_ms end,
+        p_detail => case when v_lease.offered then 'offer_lapsed' end);
+      continue;
     end if;
     if v_lease.kind = 'run' then
       -- Its taker died, or hangs: others may try at once, as far as its attempts and the lock delay allow.
@@ -58,11 +66,9 @@ begin
         values (v_lease.queue, v_lease.claim_id, v_lease.seq, v_lease.priority, v_lease.mode, v_lease.holder,
           v_lease.ttl_ms, 1, v_lease.labels, v_lease.metadata, v_lease.enqueued_at, v_lease.attempt - 1, v_lease.place,
           v_lease.rank, signalbox.asked_weight(v_lease), v_lease.joint - 'places', v_lease.wait_until);
-      if not signalbox.is_elsewhere(v_lease.joint, v_lease.queue) then
-        insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
-          values (v_lease.queue, v_lease.claim_id, v_lease.acquired_at, v_lease.acquired_at)
-          on conflict (queue, claim_id) do nothing;
-      end if;
+      insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
+        values (v_lease.queue, v_lease.claim_id, v_lease.acquired_at, v_lease.acquired_at)
+        on conflict (queue, claim_id) do nothing;
       update signalbox.lines n set waiting = n.waiting + 1, several = n.several
           + signalbox.asks_several(signalbox.asked_weight(v_lease), v_lease.joint)
         where n.queue = v_lease.queue;

@@ -23,7 +23,13 @@ begin
         select * into v_lease from signalbox.leases l
           where l.queue = v_place.queue and l.slot = v_place.slot and l.state = 'held'
             and l.fencing_token = v_place.fencing_token;
-        continue when not found;
+        if not found then
+          -- It ended by itself and left a ticket (see end_expired_leases): for a claim that waits again, or for nothing.
+          if p_state <> 'waiting' then
+            perform signalbox.drop_ticket(v_place.queue, p_lease.claim_id);
+          end if;
+          continue;
+        end if;
       end if;
     end if;
     if v_lease.queue is null then

@@ -31,6 +31,13 @@ begin
         select * into v_line from signalbox.lines n where n.queue = p_queue;
         perform signalbox.end_place(v_line, v_lease, v_end.state, v_end.reason, v_end.outcome, v_end.actor, v_end.detail,
           v_end.error);
+      elsif v_end.state <> 'waiting' then
+        -- (As in end_places; unless a new claim of this id waits by now.)
+        v_claim := signalbox.find_queued(p_queue, v_end.claim_id);
+        if signalbox.is_elsewhere(v_claim.joint, p_queue)
+          and (signalbox.find_queued(v_claim.joint ->> 'primary', v_end.claim_id)).queue is null then
+          perform signalbox.drop_ticket(p_queue, v_end.claim_id);
+        end if;
       end if;
     end if;
     delete from signalbox.loose_ends e

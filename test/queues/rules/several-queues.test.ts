@@ -300,6 +300,63 @@ test('a place that comes back late, when its claim is cancelled already, leaves 
   await expectSoundQueues(db);
 });
 
+// A place may end before its claim does: while somebody else has the line of the claim's own queue.
+describe('a place that ran out while the line of its claim was busy', () => {
+  async function endedAlone(listenMs: number) {
+    const s = await setUp(['a', 'b']);
+    const { db, on } = s;
+    const [h = 0] = await on('b').hold('h');
+    await on('a').acquire('j', { ...also('b'), ttl_ms: 5000, listen_ms: listenMs });
+    await on('b').release('h', h);
+    const { fencing_token: token } = await oneOf<{ fencing_token: string }>(
+      db,
+      `select fencing_token from signalbox.leases where queue = 'a' and state = 'held'`,
+    );
+    await moveClock(db, 6000);
+    const busy = await db.connect();
+    await busy.query('begin');
+    await busy.query(`select from signalbox.lines where queue = 'a' for no key update`);
+    await on('b').advance();
+    expect(await heldIn(db)).toEqual(['a:j']);
+    await busy.query('commit');
+    return { ...s, token: Number(token) };
+  }
+
+  test.each([
+    ['an offer', 0],
+    ['a lease', 60_000],
+  ])('leaves no ticket of %s that is released', async (_what, listenMs) => {
+    await using s = await endedAlone(listenMs);
+    expect((await s.on('a').release('j', s.token)).code).toBe('released');
+    expect(await heldIn(s.db)).toEqual([]);
+    expect(await waitingIn(s.db)).toEqual([]);
+    await expectSoundQueues(s.db);
+  });
+
+  test.each([
+    ['an offer', 0],
+    ['a lease', 60_000],
+  ])('has a ticket of %s that is retried, and is granted again', async (_what, listenMs) => {
+    await using s = await endedAlone(listenMs);
+    expect((await s.on('a').release('j', s.token, { outcome: 'retry', retry_after_ms: 0 })).code).toBe('released');
+    expect(await heldIn(s.db)).toEqual(['a:j', 'b:j']);
+    await expectSoundQueues(s.db);
+  });
+});
+
+test('a turn that a claim on several queues took in a line and did not use comes back', async () => {
+  await using s = await setUp(['a', 'b'], { rotate_by: 'tenant' });
+  const { db, on } = s;
+  await on('b').hold('h');
+  const turn = () => rowsOf(db, `select next_turn from signalbox.turns where queue = 'b' and value = 'x'`);
+  await on('b').acquire('first', { labels: { tenant: 'x' } });
+  const before = await turn();
+  await on('a').acquire('j', { ...also('b'), labels: { tenant: 'x' } });
+  expect(await turn()).not.toEqual(before);
+  await on('a').cancel('j');
+  expect(await turn()).toEqual(before);
+});
+
 test('what was to be ended in a queue that is deleted is forgotten', async () => {
   await using s = await setUp(['a', 'b']);
   const { db, on } = s;
