@@ -89,6 +89,25 @@ describe('GET /v1/events', () => {
     expect(first).toMatchObject({ type: 'lease.granted', claim_id: 'one', labels });
   });
 
+  test('a reader of what is rare goes on behind what it was not told', { timeout: 60_000 }, async () => {
+    await database.query(
+      `insert into signalbox.events (at, type, queue, claim_id) select signalbox.clock(), 'claim.queued', 'much', 'x'
+       from generate_series(1, 45000)`,
+    );
+    await post('/v1/queues/rare/acquire', { holder: 'h', claim_id: 'a', labels: { is: 'rare' } });
+    const [found] = await follow('rare', 1);
+    const nothing = await fetch(`${app.url}/v1/events?label=is%3Dnowhere`);
+    const { events, next_after: after } = (await nothing.json()) as EventPage;
+    expect(events).toEqual([]);
+
+    expect((await read({ queue: 'much', after })).body.events).toEqual([]);
+    expect(found?.claim_id).toBe('a');
+    // Behind a cursor that is ahead of all there is, nothing goes back.
+    expect((await read({ queue: 'rare', after: '999999999.5' })).body.next_after).toBe('999999999.5');
+    const all = await fetch(`${app.url}/v1/events?label=is%3Drare`);
+    expect(((await all.json()) as EventPage).events.map(({ claim_id: claim }) => claim)).toEqual(['a']);
+  });
+
   test.each(['label=tenant', 'label=%3Dx', `label=${'x'.repeat(64)}%3Dy`])('%s is refused', async (query) => {
     const response = await fetch(`${app.url}/v1/events?${query}`);
     expect(response.status).toBe(400);
