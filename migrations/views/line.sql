@@ -9,7 +9,7 @@ select
   h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata,
   e.estimated_wait_ms,
   coalesce(x.elsewhere ->> 'why',
-    signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by #>> '{0,holder}', e.estimated_wait_ms)) as why,
+    signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by, e.estimated_wait_ms, w.weight)) as why,
   o.ordered_by, o.counts_from, o.rounds_ahead
 from (
   select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
@@ -31,8 +31,8 @@ cross join lateral (
     signalbox.waiting_for(n.line, w.position, n.held, n.delayed, 'claim', false, n.cleaning, n.is_quarantined))
     as waiting_for) r
 cross join lateral (
-  select signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms)
-    as estimated_wait_ms) e
+  select case when w.weight = 1
+    then signalbox.estimated_wait_ms(n.line, w.position, r.waiting_for, n.typical_ms, n.free_in_ms) end as estimated_wait_ms) e
 join signalbox.queues q on q.queue = w.queue
 cross join lateral signalbox.standing(q, (n.line).order_base, (n.line).claim_round, w.place) o
 left join signalbox.heard h on h.queue = w.queue and h.claim_id = w.claim_id;

@@ -221,6 +221,7 @@ export const WaitingClaim = z.object({
     .meta({ description: 'delayed: after a retry, not in line before `due_at`; position is 0.' }),
   due_at: Instant.nullable(),
   ttl_ms: z.int(),
+  weight: z.int().optional().meta({ description: 'How many places it asks for, where that is more than one.' }),
   position: z.int(),
   position_exact: z.boolean().meta({ description: 'false: more than 10,000 are ahead; position is a lower bound.' }),
   ahead: z.int(),

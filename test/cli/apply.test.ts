@@ -121,7 +121,7 @@ merge_queues:
         '- queue third/b',
         '- pattern third/*',
         '- merge queue third/shop/main',
-        'signalbox: not done: - queue third/busy: Queue third/busy has 1 held, 0 delayed, 0 waiting, 0 dead letters.',
+        'signalbox: not done: - queue third/busy: Queue third/busy has 1 held, 0 dirty, 0 delayed, 0 waiting, 0 dead letters.',
       ].sort(),
     );
     expect(await queueOf('third/a')).toMatchObject({

@@ -146,6 +146,15 @@ describe('acquire, waiting', () => {
     expect(line.map((claim) => claim.claim_id)).toEqual(['top', 'high', 'a', 'b', 'low']);
   });
 
+  it('says for how many places a heavy claim waits, and names as many holders as there are', async () => {
+    const queue = anId('q');
+    await client.put(queue, { concurrency_limit: 3 });
+    const lease = await client.hold(queue, { claim_id: 'light' });
+    expect(await client.acquire(queue, { claim_id: 'heavy', weight: 3 })).toMatchObject({
+      body: { weight: 3, why: `next in line for 3 places; 1 of 3 places taken, by ${lease.holder}` },
+    });
+  });
+
   it('waiting_for says paused, limit_zero and lock_delay', async () => {
     const queue = anId('q');
     await client.put(queue, { paused: true });

@@ -8,4 +8,5 @@ as $$
     'ttl_ms', p_claim.ttl_ms, 'priority', p_claim.priority, 'mode', p_claim.mode, 'labels', p_claim.labels,
     'metadata', p_claim.metadata, 'enqueued_at', signalbox.rfc3339(p_claim.enqueued_at),
     'due_at', signalbox.rfc3339(p_claim.due_at)) || signalbox.joint_body(p_claim.joint, p_claim.queue)
+    || case when p_claim.weight > 1 then jsonb_build_object('weight', p_claim.weight) else '{}' end
 $$;

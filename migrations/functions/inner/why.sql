@@ -1,13 +1,14 @@
 -- Why a claim or run waits, as a sentence for whoever is woken at night: the words of waiting_for with their figures. For people:
 -- programs read waiting_for.
 create or replace function signalbox.why(
-  p_line signalbox.lines, p_waiting_for text, p_position bigint, p_held bigint, p_first_holder text,
-  p_estimated_wait_ms bigint
+  p_line signalbox.lines, p_waiting_for text, p_position bigint, p_held bigint, p_blocked_by jsonb,
+  p_estimated_wait_ms bigint, p_weight integer default 1
 ) returns text
 language sql stable
 as $$
   select case p_waiting_for
-      when 'no_free_slot' then format('next in line; %s', h.held)
+      when 'no_free_slot' then format('next in line%s; %s',
+        case when p_weight > 1 then format(' for %s places', least(p_weight, p_line.concurrency_limit)) else '' end, h.held)
       when 'behind_others' then format('%s ahead; %s', p_position - 1, h.held)
       when 'paused' then 'the queue is paused'
       when 'limit_zero' then 'the limit of the queue is 0'
@@ -25,5 +26,6 @@ as $$
         when p_estimated_wait_ms < 7200000 then format('%s min', round(p_estimated_wait_ms / 60000.0))
         else format('%s h', round(p_estimated_wait_ms / 3600000.0)) end || ' to go', '')
   from (select format('%s of %s places taken', p_held, coalesce(p_line.concurrency_limit::text, 'unlimited'))
-      || coalesce(', by ' || p_first_holder || case when p_held > 1 then ' and others' else '' end, '') as held) h
+      || coalesce(', by ' || nullif(p_blocked_by #>> '{0,holder}', '')
+        || case when jsonb_array_length(p_blocked_by) > 1 then ' and others' else '' end, '') as held) h
 $$;

@@ -65,8 +65,8 @@ begin
         'position_exact', p.place is not null,
         'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
         'waiting_for', r.waiting_for, 'estimated_wait_ms', e.estimated_wait_ms,
-        'why', signalbox.why(l.line, r.waiting_for, coalesce(p.place, 10001), l.held, l.blocked_by #>> '{0,holder}',
-          e.estimated_wait_ms),
+        'why', signalbox.why(l.line, r.waiting_for, coalesce(p.place, 10001), l.held, l.blocked_by, e.estimated_wait_ms,
+          (w.claim).weight),
         'blocked_by', l.blocked_by,
         'earlier_grants', case when (w.claim).attempts > 0 or (w.claim).lapsed_offers > 0
           then signalbox.earlier_grants(w.queue, w.claim_id, (w.claim).enqueued_at) else '[]' end,
@@ -80,11 +80,11 @@ begin
           and signalbox.stands_behind_blocker(l.line, (w.claim).place, (w.claim).seq, (w.claim).rank),
         l.cleaning, signalbox.quarantine_end(w.queue, signalbox.known_failover_at()) is not null) as waiting_for) r
     cross join lateral (
-      select case when (w.claim).kind = 'claim' then signalbox.estimated_wait_ms(l.line, p.place, r.waiting_for,
+      select case when (w.claim).kind = 'claim' and (w.claim).weight = 1 then signalbox.estimated_wait_ms(l.line, p.place, r.waiting_for,
         l.typical_ms, l.free_in_ms) end as estimated_wait_ms) e
   loop
     v_answered[v_decision.item + 1] := true;
-    if v_decision.body ? 'also' then
+    if v_decision.body ?| '{also,primary}' then
       v_decision.body := v_decision.body || signalbox.other_queue(v_decision.queue, v_decision.claim_id);
     end if;
     return next v_decision;

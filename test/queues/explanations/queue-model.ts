@@ -85,7 +85,7 @@ export class QueueModel {
       slot: this.#slots.indexOf(slot) + 1,
       ttl_remaining_ms: Math.max(0, slot.expiresAtMs - this.nowMs),
     }));
-    return this.#line.map(({ claimId }, ahead) => {
+    return this.#line.map(({ claimId, weight }, ahead) => {
       const waitingFor = this.paused
         ? 'paused'
         : this.limit === 0
@@ -101,7 +101,7 @@ export class QueueModel {
         ahead,
         queue_depth: this.#line.length,
         waiting_for: waitingFor,
-        estimated_wait_ms: this.paused || this.limit === 0 ? null : this.#estimate(ahead),
+        estimated_wait_ms: this.paused || this.limit === 0 || weight > 1 ? null : this.#estimate(ahead),
         blocked_by: blockedBy,
       };
     });
@@ -114,7 +114,9 @@ export class QueueModel {
       known.length === 0 ? undefined : Math.round(known.reduce((sum, ms) => sum + ms, 0) / known.length);
     const freeInMs = this.#slots.map((slot) => {
       if (slot.isHeld)
-        return typicalMs === undefined ? Infinity : Math.max(0, typicalMs - (this.nowMs - slot.acquiredAtMs));
+        return this.nowMs - slot.acquiredAtMs > (typicalMs ?? -1)
+          ? Infinity
+          : (typicalMs ?? 0) - (this.nowMs - slot.acquiredAtMs);
       return slot.emptyUntilMs !== undefined && this.#isEmpty(slot) ? slot.emptyUntilMs - this.nowMs : 0;
     });
     while (freeInMs.length < this.limit) freeInMs.push(0);
