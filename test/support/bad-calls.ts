@@ -95,7 +95,7 @@ export function badCalls(token: () => number) {
         mode: badText(20),
         labels: badLabels,
         metadata: badMetadata,
-        also: fc.constantFrom([], ['other'], 'other'),
+        also: fc.constantFrom<unknown>('other', ['a b'], [7], [{ queue: 'x', weight: 0 }], ['a', 'b', 'c', 'd']),
       },
     },
     {
