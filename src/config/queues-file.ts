@@ -7,7 +7,7 @@ import {
   mergeQueueId,
 } from '../protocol/merge-queue.ts';
 import { FileLabel, type PatternSettings, QueuePattern } from '../protocol/patterns.ts';
-import { QueueSettings } from '../protocol/queues.ts';
+import { newQueueDefaultTtlMs, newQueueMaxTtlMs, QueueSettings } from '../protocol/queues.ts';
 import { type Problem, type YamlFile, readYaml } from './yaml-file.ts';
 
 /** What a file says there shall be: settings in the words of the HTTP interface. */
@@ -36,6 +36,8 @@ export class RefusedFileError extends Error {
 }
 
 const entriesMax = 10_000;
+
+const newQueueTtlMs = { default_ttl_ms: newQueueDefaultTtlMs, max_ttl_ms: newQueueMaxTtlMs };
 
 /**
  * Reads a file of queues, patterns and merge queues, with `${VAR}` filled in. Throws `RefusedFileError`. A key without a
@@ -84,9 +86,15 @@ export function parseQueuesFile(
     ['queues', queues],
     ['patterns', patterns],
   ] as const) {
-    for (const [name, { default_ttl_ms: ttl, max_ttl_ms: max }] of entries)
-      if (ttl !== undefined && max !== undefined && ttl > max)
-        add([section, name, 'default_ttl_ms'], `${name}: default_ttl_ms ${ttl} is longer than max_ttl_ms ${max}`);
+    for (const [name, settings] of entries) {
+      // A pattern is a whole document: what it leaves out is the default. Of a queue that may come from a pattern of the service.
+      const { default_ttl_ms: ttl, max_ttl_ms: max } =
+        section === 'patterns' ? { ...newQueueTtlMs, ...settings } : settings;
+      if (ttl !== undefined && max !== undefined && ttl > max) {
+        const at = settings.default_ttl_ms === undefined ? 'max_ttl_ms' : 'default_ttl_ms';
+        add([section, name, at], `${name}: default_ttl_ms ${ttl} is longer than max_ttl_ms ${max}`);
+      }
+    }
   }
   if (problems.length > 0) throw new RefusedFileError(path, problems);
   return { label: label as string | undefined, queues, patterns, mergeQueues, lineOf: file.lineOf };

@@ -5,6 +5,8 @@ import { MaxAgeMs, MaxAttempts } from './runs.ts';
 
 /** The max_ttl_ms of a queue made on first use: the default of its column. */
 export const newQueueMaxTtlMs = 300_000;
+/** Its default_ttl_ms. */
+export const newQueueDefaultTtlMs = 30_000;
 
 export const OnFailure = z.enum(['wait', 'step_around', 'stop']).meta({
   description:

@@ -68,6 +68,7 @@ queues:
 patterns:
   repo: { concurrency_limit: 1 }
   x*: { default_ttl_ms: null }
+  y*: { max_ttl_ms: 5000 }
 merge_queues:
   acme: {}
   acme/shop/main: { ttl_ms: 0 }
@@ -85,8 +86,9 @@ merge_queues:
       'line 11: e: inherit: there is no such setting',
       'line 13: repo: must be up to 199 characters of A-Z a-z 0-9 . _ : / @ - and one * behind them',
       'line 14: x*: default_ttl_ms: Invalid input: expected number, received null',
-      'line 16: acme: must be owner/repo/base_ref',
-      'line 17: acme/shop/main: ttl_ms: Too small: expected number to be >=1',
+      'line 15: y*: default_ttl_ms 30000 is longer than max_ttl_ms 5000',
+      'line 17: acme: must be owner/repo/base_ref',
+      'line 18: acme/shop/main: ttl_ms: Too small: expected number to be >=1',
     ]);
   });
 

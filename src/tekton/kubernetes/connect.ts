@@ -17,7 +17,14 @@ export async function loadKubeConfig({ kubeconfig, context }: ConnectOptions): P
   const config = new library.KubeConfig();
   if (kubeconfig === undefined) config.loadFromDefault();
   else config.loadFromFile(kubeconfig);
-  if (context !== undefined) config.setCurrentContext(context);
+  // What the library falls back to where it finds nothing: a port of this machine, on which may be anything.
+  if (kubeconfig === undefined && config.getCurrentCluster()?.server === 'http://localhost:8080') {
+    throw new Error('there is no kubeconfig (--kubeconfig, KUBECONFIG or ~/.kube/config), and this is no pod');
+  }
+  if (context !== undefined) {
+    if (config.getContextObject(context) === null) throw new Error(`the kubeconfig has no context ${context}`);
+    config.setCurrentContext(context);
+  }
   if (config.getCurrentCluster() === null) throw new Error('the kubeconfig names no cluster');
   return config;
 }
