@@ -4,7 +4,7 @@ import type { TestDatabase } from '../support/database.ts';
 import { anId, type TestClient } from '../support/http-client.ts';
 import { oneReplica } from '../support/one-replica.ts';
 import { startTestApp, type TestApp, untilWaiting } from '../support/test-app.ts';
-import { until } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
 
 let client: TestClient;
 let app: TestApp;
@@ -247,7 +247,7 @@ describe('the queue', () => {
         events = body.events;
         return events.some(({ type }) => type === 'slot.cleaned');
       },
-      { what: 'the feed tells of the clean slot' },
+      { what: 'the feed tells of the clean slot', timeoutMs: feedPatienceMs },
     );
     const from = events.findIndex(({ type }) => type === 'slot.dirty');
     expect(events.slice(from).map(({ type }) => type)).toEqual(wanted);

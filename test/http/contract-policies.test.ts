@@ -3,6 +3,7 @@ import type { EventPage } from '../../src/protocol/events.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId, type TestClient } from '../support/http-client.ts';
 import { startTestApp, type TestApp, untilWaiting } from '../support/test-app.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
 
 /** Two replicas, of which one leads: what one of them ends is told by the other. */
 let database: TestDatabase;
@@ -42,13 +43,18 @@ describe('cancel_in_progress', () => {
     ]);
     await client.release(leaseOf(old), { outcome: 'cancelled' });
     expect(await newest).toMatchObject({ status: 200, body: { state: 'held', claim_id: 'newest' } });
-    const { body } = await client.ask<EventPage>('GET', `/v1/events?queue=${queue}`);
-    const asked = body.events.filter(({ type }) => type === 'lease.release_requested');
+    let asked: EventPage['events'] = [];
+    const bothAreTold = async () => {
+      const { body } = await client.ask<EventPage>('GET', `/v1/events?queue=${queue}`);
+      asked = body.events.filter(({ type }) => type === 'lease.release_requested');
+      return asked.length >= 2;
+    };
+    await until(bothAreTold, { what: 'both in the feed', timeoutMs: feedPatienceMs });
     expect(asked).toMatchObject([
       { claim_id: 'old', reason: 'superseded', detail: 'new' },
       { claim_id: 'new', reason: 'superseded', detail: 'newest' },
     ]);
-  });
+  }, 60_000);
 
   it('does so for the operations of a batch', async () => {
     const queue = anId('q');

@@ -29,6 +29,7 @@ describe('taking', () => {
     await at.told('ended c');
     at.runs.give('d');
     await at.told('taken d');
+    await until(() => at.runs.calls.take.length === 3, { what: 'the third take' });
     expect(at.runs.calls.take.map(({ body }) => body?.['max'])).toEqual([3, 2, 2]);
     const ids = new Set(at.runs.calls.take.map(({ body }) => body?.['request_id']));
     expect(ids.size).toBe(3);
