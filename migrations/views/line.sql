@@ -11,18 +11,19 @@ select
   coalesce(x.elsewhere ->> 'why',
     signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by, e.estimated_wait_ms, w.weight)) as why,
   o.ordered_by, o.counts_from, o.rounds_ahead
+-- Once a queue, not once a claim.
 from (
-  select w.*, row_number() over (partition by w.queue order by w.place, w.seq, w.rank) as position
-  from signalbox.waiting w where w.kind = 'claim') w
--- Once a queue, not once a claim: what these two cost makes the planner ask them first.
-join (
   select n.queue, n as line, b.held, b.delayed, b.blocked_by, b.cleaning, o.typical_ms, o.free_in_ms,
     signalbox.quarantine_end(n.queue, (select t.changed_at from signalbox.timeline t where t.accepted_at is null))
       is not null as is_quarantined
   from signalbox.lines n
   cross join lateral signalbox.blocked_by(n) b
   cross join lateral signalbox.hold_outlook(n) o
-  where n.waiting > 0) n on n.queue = w.queue
+  where n.waiting > 0) n
+-- Not partitioned by queue: so whoever asks for the first positions reads no further, also on PostgreSQL 15.
+cross join lateral (
+  select w.*, row_number() over (order by w.place, w.seq, w.rank) as position
+  from signalbox.waiting w where w.queue = n.queue and w.kind = 'claim') w
 cross join lateral (
   select case when w.joint is not null and w.position <= 1000
     then signalbox.other_queue(w.queue, w.claim_id) end as elsewhere) x
