@@ -324,9 +324,10 @@ describe('what the original lacks', () => {
   });
 
   it('W19: when the time is over the answer is how things stand', async () => {
-    const { status, body } = await client.acquire(aMergeQueue(), aBuild(1, { wait_ms: 50 }));
+    const { status, body } = await client.acquire(aMergeQueue(), aBuild(1, { wait_ms: 400 }));
     expect([status, body.request?.status]).toEqual([200, 'pending']);
-    expect(body['waited_ms']).toBeGreaterThanOrEqual(49);
+    // It counts from its registration, a call after the request came.
+    expect(body['waited_ms']).toBeGreaterThan(200);
   });
 
   it('a replica that stops answers those who wait, with how they stand', async () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { sqlStateOf } from '../../support/blocked.ts';
 import { stopClock } from '../../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
@@ -256,7 +256,7 @@ test.each([
         await clear(db, setClock);
         await play(db, setClock, `q${count++}`, steps, limit);
       }),
-      { seed, numRuns: 12, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
+      { seed, numRuns: inject('isRepeat') ? 6 : 12, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
     );
   },
   120_000,
@@ -345,7 +345,7 @@ test('at limit 1 with policy wait, runs are granted strictly in order and never 
         await expectSoundQueues(db);
       }
     }),
-    { seed: 7, numRuns: 12, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
+    { seed: 7, numRuns: inject('isRepeat') ? 6 : 12, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
   );
 }, 120_000);
 
