@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectSoundQueues } from '../../support/sound-queues.ts';
 import {
@@ -143,7 +143,7 @@ test('random renewals, set-wise or one by one, are answered and end alike', asyn
       await twins.both(makeAll);
       await run(twins, steps, counts);
     }),
-    { seed: 5, numRuns: inject('isRepeat') ? 13 : 25, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
+    { seed: 5, numRuns: 25, endOnFailure: true, interruptAfterTimeLimit: 60_000 },
   );
   expect(counts.get('renewed')).toBeGreaterThan(200);
   expect([...counts.keys()]).toEqual(
