@@ -72,6 +72,10 @@ update signalbox.leases set place = -priority where priority <> 0;
 
 drop index signalbox.waiting_line;
 create index waiting_line on signalbox.waiting (queue, kind, place, seq, rank);
+-- By an expression, so that whoever looks for these cannot be given the index of the line, which a plan made on an empty
+-- table might take, and read a long line whole later.
+drop index signalbox.waiting_latest_only;
+create index waiting_latest_only on signalbox.waiting ((queue || '')) where mode = 'latest_only';
 create index waiting_wait_until on signalbox.waiting (wait_until) where wait_until is not null;
 create index delayed_wait_until on signalbox.delayed (wait_until) where wait_until is not null;
 drop index signalbox.delayed_blocks;

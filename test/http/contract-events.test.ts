@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EventPage } from '../../src/protocol/events.ts';
+import { feedPatienceMs } from '../support/until.ts';
 import { type TestDatabase, freshDatabase } from '../support/database.ts';
 import { type TestApp, startTestApp } from '../support/test-app.ts';
 
@@ -27,7 +28,7 @@ async function follow(queue: string, count: number): Promise<EventPage['events']
   const seen: EventPage['events'] = [];
   while (seen.length < count) {
     const after = seen.at(-1)?.id;
-    const { body } = await read({ queue, wait_ms: 5000, ...(after === undefined ? {} : { after }) });
+    const { body } = await read({ queue, wait_ms: feedPatienceMs, ...(after === undefined ? {} : { after }) });
     expect(body.events.length).toBeGreaterThan(0);
     seen.push(...body.events);
   }
@@ -43,7 +44,7 @@ async function post(path: string, body: unknown): Promise<Record<string, unknown
   return (await response.json()) as Record<string, unknown>;
 }
 
-describe('GET /v1/events', () => {
+describe('GET /v1/events', { timeout: 90_000 }, () => {
   test('tells the story of a queue in order, and goes on behind the last id', async () => {
     const first = await post('/v1/queues/story/acquire', { holder: 'one', claim_id: 'a' });
     await post('/v1/queues/story/acquire', { holder: 'two', claim_id: 'b' });

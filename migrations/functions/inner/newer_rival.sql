@@ -11,7 +11,7 @@ begin
   end if;
   select r.claim_id into v_rival from (
     select w.claim_id, w.enqueued_at from signalbox.waiting w
-    where w.queue = p_lease.queue and w.kind = 'claim' and w.enqueued_at > p_lease.enqueued_at
+    where w.queue || '' = p_lease.queue || '' and w.mode = 'latest_only' and w.kind = 'claim' and w.enqueued_at > p_lease.enqueued_at
       and signalbox.supersedes(p_settings, w.mode, w.priority, w.labels,
         p_lease.mode, p_lease.priority, p_lease.labels)
     union all

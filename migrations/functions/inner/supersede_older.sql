@@ -21,7 +21,7 @@ begin
   if v_line.waiting > 0 then
     v_older := array(
       select signalbox.in_line(w) from signalbox.waiting w
-      where w.queue = p_line.queue and w.kind = 'claim'
+      where w.queue || '' = p_line.queue || '' and w.mode = 'latest_only' and w.kind = 'claim'
         and signalbox.supersedes(p_settings, p_claim.mode, p_claim.priority, p_claim.labels,
           w.mode, w.priority, w.labels));
     if v_line.waiting - cardinality(v_older) >= p_settings.max_waiting
