@@ -540,7 +540,7 @@ create table signalbox.waiting (
   constraint waiting_mode_known CHECK ((mode = ANY (ARRAY['wait'::text, 'latest_only'::text])))
 ) with (vacuum_truncate=off, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
 CREATE INDEX waiting_latest_only ON signalbox.waiting USING btree (((queue || ''::text))) WHERE (mode = 'latest_only'::text);
-CREATE INDEX waiting_line ON signalbox.waiting USING btree (queue, kind, place, seq, rank);
+CREATE INDEX waiting_line ON signalbox.waiting USING btree (queue, kind, place, seq, rank) WHERE (kind <> ''::text);
 CREATE INDEX waiting_wait_until ON signalbox.waiting USING btree (wait_until) WHERE (wait_until IS NOT NULL);
 CREATE UNIQUE INDEX waiting_claim ON signalbox.waiting USING btree (claim_id, queue);
 

@@ -31,11 +31,11 @@ left join lateral (
   from (values ('claim'), ('run')) k(kind) cross join lateral (
     with recursive heads as (
       (select w.place, w.enqueued_at, 1 as nth from signalbox.waiting w
-       where w.queue = q.queue and w.kind = k.kind and n.waiting + n.runs > 0 order by w.place, w.seq, w.rank limit 1)
+       where w.queue = q.queue and w.kind = k.kind and w.kind <> '' and n.waiting + n.runs > 0 order by w.place, w.seq, w.rank limit 1)
       union all
       select w.place, w.enqueued_at, h.nth + 1 from heads h cross join lateral (
         select w.place, w.enqueued_at from signalbox.waiting w
-        where w.queue = q.queue and w.kind = k.kind and w.place > h.place
+        where w.queue = q.queue and w.kind = k.kind and w.kind <> '' and w.place > h.place
         order by w.place, w.seq, w.rank limit 1) w
       where h.nth < 100)
     select h.enqueued_at from heads h) h) w on true;

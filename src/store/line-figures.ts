@@ -22,9 +22,10 @@ export async function readLineFigures(
     'read',
     {
       sql: `with recursive named as (
-              (select w.queue, 1 as nth from signalbox.waiting w order by w.queue limit 1)
+              (select w.queue, 1 as nth from signalbox.waiting w where w.kind <> '' order by w.queue limit 1)
               union all
-              select (select w.queue from signalbox.waiting w where w.queue > n.queue order by w.queue limit 1), n.nth + 1
+              select (
+                select w.queue from signalbox.waiting w where w.queue > n.queue and w.kind <> '' order by w.queue limit 1), n.nth + 1
               from named n where n.queue is not null and n.nth < $1)
             select r.waiting_for, k.kind, sum(r.waiting) as waiting,
               max(signalbox.ms_until(signalbox.clock(), h.enqueued_at)) as oldest_head_ms
@@ -36,7 +37,7 @@ export async function readLineFigures(
             cross join lateral (values ('claim', n.waiting::bigint), ('run', n.runs::bigint)) k(kind, waiting)
             cross join lateral (
               select w.claim_id, w.joint, w.enqueued_at, w.place, w.seq, w.rank from signalbox.waiting w
-              where w.queue = n.queue and w.kind = k.kind order by w.place, w.seq, w.rank limit 1) h
+              where w.queue = n.queue and w.kind = k.kind and w.kind <> '' order by w.place, w.seq, w.rank limit 1) h
             cross join lateral (
               select k.kind = 'run' and signalbox.stands_behind_blocker(n, h.place, h.seq, h.rank) as is_blocked) s
             cross join lateral (values

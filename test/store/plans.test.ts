@@ -46,42 +46,51 @@ async function fillLines(db: TestDatabase, queues: string): Promise<void> {
   );
 }
 
-test('plans cached on an empty schema still use indexes when 100,000 claims wait, and after drain and vacuum', async () => {
-  await using db = await freshDatabase();
-  await db.query('alter table signalbox.waiting set (autovacuum_enabled = off)');
-  await db.query('alter table signalbox.heard set (autovacuum_enabled = off)');
-  await makeQueues(db, ['hot', 'q']);
-  const client = await db.connect();
-  await onQueue(client, 'q').hold('holder of q');
-  await useEveryVerb(client, 'fresh');
+// Planned on a table known to be empty all indexes cost the same; on one never analyzed the server assumes some pages.
+test.each([
+  ['as it was made', []],
+  ['analyzed', ['vacuum (analyze)']],
+])(
+  'plans cached on an empty schema (%s) use indexes when 100,000 claims wait, and after drain and vacuum',
+  async (_, statements) => {
+    await using db = await freshDatabase();
+    for (const statement of statements) await db.query(statement);
+    await db.query('alter table signalbox.waiting set (autovacuum_enabled = off)');
+    await db.query('alter table signalbox.heard set (autovacuum_enabled = off)');
+    await makeQueues(db, ['hot', 'q']);
+    const client = await db.connect();
+    await onQueue(client, 'q').hold('holder of q');
+    await useEveryVerb(client, 'fresh');
 
-  const cost = async (round: string) => {
-    const before = await rowsRead(client);
-    await useEveryVerb(client, round);
-    const after = await rowsRead(client);
-    return { scanned: after.scanned - before.scanned, fetched: after.fetched - before.fetched };
-  };
-  const fresh = await cost('again');
+    const cost = async (round: string) => {
+      const before = await rowsRead(client);
+      await useEveryVerb(client, round);
+      const after = await rowsRead(client);
+      return { scanned: after.scanned - before.scanned, fetched: after.fetched - before.fetched };
+    };
+    const fresh = await cost('again');
 
-  await fillLines(db, `'q'`);
-  await db.query(`update signalbox.lines set waiting = ${claims}, next_seq = ${claims + 1} where queue = 'q'`);
-  const inOneLine = await cost('full');
-  await db.query('delete from signalbox.waiting');
-  await db.query('delete from signalbox.heard');
-  await db.query('vacuum (analyze) signalbox.waiting');
-  await db.query('vacuum (analyze) signalbox.heard');
-  await db.query(`update signalbox.lines set waiting = 0 where queue = 'q'`);
-  const drained = await cost('drained');
-  await useEveryVerb(client, 'plans made on drained tables');
-  await fillLines(db, `'q' || n % 1000`);
-  const inManyLines = await cost('full again');
+    await fillLines(db, `'q'`);
+    await db.query(`update signalbox.lines set waiting = ${claims}, next_seq = ${claims + 1} where queue = 'q'`);
+    const inOneLine = await cost('full');
+    await db.query('delete from signalbox.waiting');
+    await db.query('delete from signalbox.heard');
+    await db.query('vacuum (analyze) signalbox.waiting');
+    await db.query('vacuum (analyze) signalbox.heard');
+    await db.query(`update signalbox.lines set waiting = 0 where queue = 'q'`);
+    const drained = await cost('drained');
+    await useEveryVerb(client, 'plans made on drained tables');
+    await fillLines(db, `'q' || n % 1000`);
+    const inManyLines = await cost('full again');
 
-  for (const { scanned, fetched } of [inOneLine, drained, inManyLines]) {
-    // A scan of the big tables would add 100,000; the small ones are read whole now and then.
-    expect(scanned).toBeLessThan(fresh.scanned + 500);
-    expect(fetched).toBeLessThan(fresh.fetched + 2000);
-  }
-}, 120_000);
+    for (const { scanned, fetched } of [inOneLine, drained, inManyLines]) {
+      // A scan of the big tables would add 100,000; the small ones are read whole now and then.
+      expect(scanned).toBeLessThan(fresh.scanned + 500);
+      expect(fetched).toBeLessThan(fresh.fetched + 2000);
+    }
+  },
+  120_000,
+);
 
 test('L10: an advance of the head of a line of 100,000 reads a handful of rows', async () => {
   await using db = await freshDatabase();

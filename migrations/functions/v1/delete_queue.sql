@@ -55,7 +55,7 @@ begin
       signalbox.ended_claim(p_queue, v_lease.claim_id, v_memory_ms))::signalbox_v1.decision;
   end loop;
   for v_waiting in
-    select * from signalbox.waiting w where w.queue = p_queue order by w.queue, w.kind, w.place, w.seq, w.rank limit v_left
+    select * from signalbox.waiting w where w.queue = p_queue and w.kind <> '' order by w.queue, w.kind, w.place, w.seq, w.rank limit v_left
   loop
     perform signalbox.end_waiting(signalbox.in_line(v_waiting), 'broken', 'broken', p_actor, 'queue_deleted');
     v_left := v_left - 1;

@@ -57,7 +57,7 @@ begin
       select p.queue, p.claim_id, p.place
       from kinds k cross join lateral (
         select w.queue, w.claim_id, row_number() over (order by w.place, w.seq, w.rank) as place
-        from signalbox.waiting w where w.queue = k.queue and w.kind = k.kind
+        from signalbox.waiting w where w.queue = k.queue and w.kind = k.kind and w.kind <> ''
         order by w.place, w.seq, w.rank limit 10000) p)
     select w.item, 'waiting', w.queue, w.claim_id,
       signalbox.waiting_body(signalbox.in_line(w.claim)) || jsonb_build_object(

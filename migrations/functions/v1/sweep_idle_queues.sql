@@ -36,7 +36,7 @@ begin
     where q.queue = any(v_locked) and q.auto_created and n.waiting + n.runs + n.delayed + n.dead + n.dirty = 0
       and not exists (select 1 from signalbox.leases l
                       where l.queue = q.queue and (l.state = 'held' or l.ended_at >= v_idle_since))
-      and not exists (select 1 from signalbox.waiting w where w.queue = q.queue)
+      and not exists (select 1 from signalbox.waiting w where w.queue = q.queue and w.kind <> '')
       and not signalbox.has_inbox(q.queue)
     order by q.queue
   loop

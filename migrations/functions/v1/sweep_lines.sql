@@ -21,7 +21,7 @@ begin
   perform signalbox.require_term(p_leader, p_epoch);
   -- A loose index scan: one probe per queue with a line, however long the lines are.
   while v_looked < 1000 and cardinality(v_candidates) < p_max loop
-    select w.queue into v_queue from signalbox.waiting w where w.queue > v_seen order by w.queue limit 1;
+    select w.queue into v_queue from signalbox.waiting w where w.queue > v_seen and w.kind <> '' order by w.queue limit 1;
     exit when v_queue is null;
     v_looked := v_looked + 1;
     v_seen := v_queue;
