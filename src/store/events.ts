@@ -64,11 +64,11 @@ export async function readStretch(
             from (select) one
             left join lateral (
               select e.xid, e.id from signalbox.events e
-              where (e.xid, e.id) > (($1::text)::xid8, $2::bigint) and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+              where (e.xid, e.id) > (($1::text)::xid8, $2::bigint) and e.xid < (select signalbox.feed_horizon())
               order by e.xid, e.id offset $7::bigint limit 1) b on true
             left join lateral (
               select e.xid, e.id from signalbox.events e
-              where b.xid is null and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+              where b.xid is null and e.xid < (select signalbox.feed_horizon())
               order by e.xid desc, e.id desc limit 1) n on true) u
           left join lateral signalbox_v1.read_events($1::text, $2::bigint, $3::text, $4::text, $5::integer, $6::jsonb, u.xid::text, u.id) r on true`,
     parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit, labelsOf(filter), count],
@@ -90,7 +90,7 @@ function labelsOf({ labels }: EventFilter): string | null {
 export async function newestEvent(db: Database): Promise<EventCursor> {
   const [row] = await db.query<EventCursor>('read', {
     sql: `select e.xid::text as xid, e.id::text as id from signalbox.events e
-          where e.xid < pg_snapshot_xmin(pg_current_snapshot()) order by e.xid desc, e.id desc limit 1`,
+          where e.xid < (select signalbox.feed_horizon()) order by e.xid desc, e.id desc limit 1`,
     parameters: [],
   });
   return row ?? oldestEvent;

@@ -7,8 +7,8 @@ export interface UntilOptions {
 }
 
 /**
- * How long a test waits for the feed: it stays behind the oldest transaction of the whole server, and another test may have
- * one open for many seconds.
+ * How long a test waits for the feed: it stays behind the oldest transaction of its database, and may for a moment wait for one
+ * of another test's.
  */
 export const feedPatienceMs = 30_000;
 

@@ -1,6 +1,6 @@
--- The feed behind a cursor, in order. Only rows below the oldest transaction that still runs: an event that commits late
--- would otherwise be behind a cursor that has passed it, and never be seen. So the feed may lag behind a long
--- transaction; nothing that must be timely reads it. p_prefix: only events of queues whose name begins so.
+-- The feed behind a cursor, in order. Only rows below the oldest transaction that may still write one (see feed_horizon): an
+-- event that commits late would otherwise be behind a cursor that has passed it, and never be seen. So the feed may lag
+-- behind a long transaction; nothing that must be timely reads it. p_prefix: only events of queues whose name begins so.
 -- p_labels: only events of claims that have these labels, {name: value}. p_until: none
 -- behind this one, so that a look for what is rare is bounded.
 create or replace function signalbox_v1.read_events(
@@ -14,7 +14,7 @@ as $$
   select e.xid::text, e.id, signalbox.rfc3339(e.at), e.type, e.queue, e.claim_id, e.data
   from signalbox.events e
   where (e.xid, e.id) > (p_after_xid::xid8, p_after_id)
-    and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+    and e.xid < (select signalbox.feed_horizon())
     and (p_until_xid is null or (e.xid, e.id) <= (p_until_xid::xid8, p_until_id))
     and (p_queue is null or e.queue = p_queue)
     and (p_prefix = '' or starts_with(e.queue, p_prefix))

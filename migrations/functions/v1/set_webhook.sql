@@ -42,7 +42,7 @@ begin
       coalesce(e.xid, '0'), coalesce(e.id, 0), v_now, v_new.version, v_now, v_now, p_actor
     from (values (1)) one left join (
       select e.xid, e.id from signalbox.events e
-      where e.xid < pg_snapshot_xmin(pg_current_snapshot()) order by e.xid desc, e.id desc limit 1) e on true
+      where e.xid < (select signalbox.feed_horizon()) order by e.xid desc, e.id desc limit 1) e on true
     on conflict (name) do update set
       url = excluded.url, secret = excluded.secret, queue_prefix = excluded.queue_prefix, types = excluded.types,
       enabled = excluded.enabled, allow_http = excluded.allow_http, failures = 0, next_attempt_at = null,
