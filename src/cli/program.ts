@@ -6,6 +6,7 @@ import { type CleanFlags, cleanCommand, describeClean } from './clean.ts';
 import { addDeadLetterCommands } from './dead-letters.ts';
 import { describeElect, electCommand, type ElectFlags } from './elect.ts';
 import { exitCode } from './exit-codes.ts';
+import { addFailoverCommands } from './failover.ts';
 import { addMergeQueueCommands } from './merge-queue.ts';
 import { addQueueCommands } from './queue.ts';
 import { describeRun, runCommand, type RunFlags } from './run.ts';
@@ -70,6 +71,7 @@ export async function runCommandLine(argv: readonly string[], environment: Envir
   };
   addDeadLetterCommands(program, environment, done);
   addBlockedCommands(program, environment, done);
+  addFailoverCommands(program, environment, done);
   addQueueCommands(program, environment, done);
   addMergeQueueCommands(program, environment, done);
   addWebhookCommands(program, environment, done);
@@ -106,6 +108,7 @@ function isClientCommand(name: string | undefined): boolean {
       'status',
       'dead-letters',
       'blocked',
+      'failover',
       'queue',
       'merge-queue',
       'webhook',

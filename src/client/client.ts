@@ -10,7 +10,7 @@ import type {
 import type { CleaningLease } from '../protocol/cleaning.ts';
 import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
 import type { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
-import type { OrchestratorView } from '../protocol/orchestrator.ts';
+import type { AcceptedFailover, OrchestratorView } from '../protocol/orchestrator.ts';
 import type {
   AppliedFile,
   MadeByFile,
@@ -436,6 +436,17 @@ export class SignalboxClient {
 
   async orchestrator(options?: CallOptions): Promise<OrchestratorView> {
     return (await this.#calls.send({ method: 'GET', path: 'v1/orchestrator' }, options)) as OrchestratorView;
+  }
+
+  /**
+   * Ends all quarantines of the last failover of the database; with `timeline` only if it is the one that began this
+   * timeline, so one that came since is not accepted unseen. Sent once: a repeat could accept a later one.
+   */
+  async acceptFailover(
+    body: { readonly actor: string; readonly timeline?: string | undefined },
+    options?: CallOptions,
+  ): Promise<AcceptedFailover> {
+    return (await this.#once('v1/failover/accept', body, options)) as AcceptedFailover;
   }
 
   /** Resolves if the replica that answers can serve; throws its reason otherwise, at once. */

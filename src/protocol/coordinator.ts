@@ -22,7 +22,7 @@ import type {
 import type { ClaimId, FencingToken, HolderId, QueueName } from './ids.ts';
 import type { JsonText } from './json-text.ts';
 import type { EventPage, EventsRequest } from './events.ts';
-import type { OrchestratorView } from './orchestrator.ts';
+import type { AcceptedFailover, AcceptFailoverBody, OrchestratorView } from './orchestrator.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from './queues.ts';
 import type {
   EnqueueBody,
@@ -111,6 +111,8 @@ export interface Coordinator {
   ): Promise<void>;
   checkToken(queue: QueueName, token: FencingToken, slot: number): Promise<TokenCheck>;
   orchestrator(): Promise<OrchestratorView>;
+  /** `accepted` false: none to accept, or its timeline is another one. */
+  acceptFailover(body: AcceptFailoverBody): Promise<AcceptedFailover>;
   readEvents(request: EventsRequest, context: CallContext): Promise<EventPage>;
 }
 

@@ -5,7 +5,7 @@ import { Claims, type ClaimsOptions } from './claims.ts';
 import { Cleanings, type CleaningsOptions } from './cleanings.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type FeedOptions, readFeed } from './event-feed.ts';
-import { readOrchestrator } from './orchestrator-view.ts';
+import { acceptLastFailover, readOrchestrator } from './orchestrator-view.ts';
 import { Queues, type QueuesOptions } from './queues.ts';
 import { Runs } from './runs.ts';
 import { Takes, type TakesOptions } from './takes.ts';
@@ -64,4 +64,5 @@ export class QueueCoordinator implements Coordinator {
   checkToken: Coordinator['checkToken'] = (queue, token, slot) => this.#queues.checkToken(queue, token, slot);
   readEvents: Coordinator['readEvents'] = (request, context) => readFeed(this.#options, request, context);
   orchestrator: Coordinator['orchestrator'] = () => readOrchestrator(this.#options.db, this.#options.replicaId);
+  acceptFailover: Coordinator['acceptFailover'] = (body) => acceptLastFailover(this.#options.db, body);
 }

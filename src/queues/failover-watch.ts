@@ -1,7 +1,7 @@
 import type { Service } from '../runtime/service.ts';
 import { Ticker } from '../runtime/ticker.ts';
 import type { Database } from '../store/database.ts';
-import { readFailover } from '../store/failover-reads.ts';
+import { readFailover } from '../store/failovers.ts';
 
 /** A failover of the database, as the decision that found it has written it down. */
 export interface SeenFailover {

@@ -1,7 +1,7 @@
 import type { ReplicaId } from '../protocol/ids.ts';
-import type { OrchestratorView } from '../protocol/orchestrator.ts';
+import type { AcceptedFailover, AcceptFailoverBody, Failover, OrchestratorView } from '../protocol/orchestrator.ts';
 import type { Database } from '../store/database.ts';
-import { readFailover } from '../store/failover-reads.ts';
+import { acceptFailover, readFailover } from '../store/failovers.ts';
 import { readChores, readLeaderView, readReplicas, readTerms } from '../store/orchestrator-reads.ts';
 import { databaseProblem } from './database-problem.ts';
 
@@ -27,17 +27,7 @@ export async function readOrchestrator(db: Database, replicaId: ReplicaId): Prom
       ttl_remaining_ms: Number(leader?.ttl_remaining_ms ?? 0),
       last_sweep_at: instant(leader?.last_sweep_at),
       replica_id: replicaId,
-      failover:
-        failover === undefined || failover.changed_at === null
-          ? null
-          : {
-              at: failover.changed_at.toISOString(),
-              timeline: failover.timeline,
-              previous: failover.previous,
-              accepted_at: instant(failover.accepted_at),
-              accepted_by: failover.accepted_by,
-              quarantine_ms: Number(failover.quarantine_ms),
-            },
+      failover: failoverView(failover),
       terms: terms.map((term) => ({
         epoch: Number(term.epoch),
         leader: term.leader,
@@ -66,6 +56,31 @@ export async function readOrchestrator(db: Database, replicaId: ReplicaId): Prom
   } catch (error) {
     throw databaseProblem(error);
   }
+}
+
+/** Ends all quarantines of the last failover, and tells how it stands then. What waits is served by the leader's next sweep. */
+export async function acceptLastFailover(
+  db: Database,
+  { actor, timeline }: AcceptFailoverBody,
+): Promise<AcceptedFailover> {
+  try {
+    const accepted = await acceptFailover(db, actor, timeline);
+    return { accepted, failover: failoverView(await readFailover(db)) };
+  } catch (error) {
+    throw databaseProblem(error);
+  }
+}
+
+function failoverView(row: Awaited<ReturnType<typeof readFailover>>): Failover | null {
+  if (row === undefined || row.changed_at === null) return null;
+  return {
+    at: row.changed_at.toISOString(),
+    timeline: row.timeline,
+    previous: row.previous,
+    accepted_at: instant(row.accepted_at),
+    accepted_by: row.accepted_by,
+    quarantine_ms: Number(row.quarantine_ms),
+  };
 }
 
 function instant(at: Date | null | undefined): string | null {

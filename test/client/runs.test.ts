@@ -112,6 +112,7 @@ describe('the client', () => {
       client.unblockQueue('a/b', by),
       client.retryRun('a/b', 'c/d', by),
       client.skipRun('a/b', 'c/d', by),
+      client.acceptFailover({ actor: 'me', timeline: '0000000A' }),
     ]) {
       await expect(call).rejects.toMatchObject({ code: 'database_timeout' });
     }
@@ -121,6 +122,7 @@ describe('the client', () => {
       ['POST /v1/queues/a%2Fb/unblock', by],
       ['POST /v1/queues/a%2Fb/claims/c%2Fd/retry', by],
       ['POST /v1/queues/a%2Fb/claims/c%2Fd/skip', by],
+      ['POST /v1/failover/accept', { actor: 'me', timeline: '0000000A' }],
     ]);
   });
 });

@@ -41,6 +41,7 @@ const verbs = [
   'deleteQueue',
   'checkToken',
   'orchestrator',
+  'acceptFailover',
   'readEvents',
   'enqueue',
   'take',

@@ -133,6 +133,10 @@ const runBodies: [path: string, bodies: string[]][] = [
     `/v1/queues/q/${verb}`,
     ['{}', '{"reason":"r"}', '{"actor":""}', '{"actor":"a","reason":""}', '{"actor":"a","force":true}'],
   ]),
+  [
+    '/v1/failover/accept',
+    ['{}', '{"actor":""}', '{"actor":"a","timeline":"2"}', '{"actor":"a","timeline":2}', '{"actor":"a","reason":"r"}'],
+  ],
 ];
 const runCalls = runBodies.flatMap(([path, bodies]) =>
   bodies.map((body): [string, InjectOptions, number, string] => [

@@ -103,6 +103,7 @@ describe('a request becomes one call of its verb', () => {
     [{ method: 'GET', url: '/v1/blocked?limit=100' }, 'listBlocked', [{ prefix: '', cursor: '', limit: 100 }], 200],
     [post('/v1/queues/q/unblock', operator), 'unblockQueue', ['q', operator], 200],
     [post('/v1/queues/q/claims/c/retry', operator), 'retryRun', ['q', 'c', operator], 200],
+    [post('/v1/failover/accept', { actor: 'a' }), 'acceptFailover', [{ actor: 'a' }], 200],
     [post('/v1/queues/q/claims/c/skip', { actor: 'a' }), 'skipRun', ['q', 'c', { actor: 'a' }], 200],
   ];
 

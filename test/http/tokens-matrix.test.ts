@@ -74,6 +74,7 @@ const expected: Record<
   },
   'POST /merge-queue/{owner}/{repo}/{base_ref}/renew': { scope: 'use', about: 'merge_queue', as: 'mq-lease-service' },
   'GET /v1/orchestrator': { scope: 'read', about: 'all' },
+  'POST /v1/failover/accept': { scope: 'admin', about: 'all' },
   'GET /v1/events': { scope: 'read', about: 'listed' },
   'GET /v1/webhooks': { scope: 'admin', about: 'all' },
   'GET /v1/webhooks/{name}': { scope: 'admin', about: 'all' },

@@ -235,6 +235,13 @@ export function badCalls(token: () => number) {
     })),
     {
       method: 'POST',
+      path: '/v1/failover/accept',
+      body: () => ({ actor: 'a', timeline: '0000000A' }),
+      required: ['actor'],
+      bad: { actor: badText(200), timeline: fc.oneof(wrongType, fc.constantFrom<unknown>('', '1', '0000000a', null)) },
+    },
+    {
+      method: 'POST',
       path: '/v1/batch',
       body: () => ({ operations: [{ op: 'get', ...ofHeld }] }),
       required: ['operations'],

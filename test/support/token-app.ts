@@ -153,6 +153,7 @@ export function requestOf(route: KnownRoute, queue: string): { readonly path: st
     ['clean', { holder: 'h' }],
     ['redrive', dead],
     ['purge', dead],
+    ['accept', { actor: 'a' }],
     ['unblock', { actor: 'a' }],
     ['retry', { actor: 'a' }],
     ['skip', { actor: 'a' }],

@@ -1,9 +1,9 @@
 import type { Coordinator } from '../../protocol/coordinator.ts';
-import { OrchestratorView } from '../../protocol/orchestrator.ts';
+import { AcceptedFailover, AcceptFailoverBody, OrchestratorView } from '../../protocol/orchestrator.ts';
 import { type HttpApp, databaseErrors } from '../operation.ts';
 import { NoQuery } from '../parameters.ts';
 
-/** Who leads, and what the leader has done. */
+/** Who leads, what the leader has done, and what an operator says of a failover. */
 export function orchestratorRoutes(app: HttpApp, { coordinator }: { coordinator: Coordinator }): void {
   app.get(
     '/v1/orchestrator',
@@ -20,5 +20,22 @@ export function orchestratorRoutes(app: HttpApp, { coordinator }: { coordinator:
       },
     },
     async () => coordinator.orchestrator(),
+  );
+
+  app.post(
+    '/v1/failover/accept',
+    {
+      schema: { querystring: NoQuery, body: AcceptFailoverBody, response: { 200: AcceptedFailover } },
+      config: {
+        operation: {
+          id: 'acceptFailover',
+          summary: 'Say that the last failover lost nothing, or that nobody holds on to what it lost: quarantines end.',
+          tag: 'orchestrator',
+          needs: { scope: 'admin', queues: 'all' },
+          errors: [...databaseErrors],
+        },
+      },
+    },
+    async (request) => coordinator.acceptFailover(request.body),
   );
 }

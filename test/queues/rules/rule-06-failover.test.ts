@@ -260,6 +260,10 @@ test('an operator accepts a failover once: all quarantines end, until the next o
   expect(await sqlStateOf(db.query(`select signalbox_v1.accept_failover(' ')`))).toBe('22023');
   await failOver(db);
   await onQueue(db, 'q').acquire('waits');
+  // One that nobody has seen is not accepted with another one.
+  expect(await oneOf(db, `select signalbox_v1.accept_failover('operator', '00000000') as accepted`)).toEqual({
+    accepted: false,
+  });
   expect(await accept()).toEqual({ accepted: true });
   expect(await accept()).toEqual({ accepted: false });
   await onQueue(db, 'q').advance();

@@ -9,3 +9,12 @@ export async function readFailover(db: Database): Promise<Tables['signalbox_v1.f
   );
   return row;
 }
+
+/** Ends all quarantines of the last failover; with `timeline` only if it is the one that began this timeline. False = none to accept. */
+export async function acceptFailover(db: Database, actor: string, timeline: string | undefined): Promise<boolean> {
+  const [row] = await db.query<{ accepted: boolean }>('contended', {
+    sql: 'select signalbox_v1.accept_failover($1, $2) as accepted',
+    parameters: [actor, timeline ?? null],
+  });
+  return row?.accepted === true;
+}
