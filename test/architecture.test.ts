@@ -174,6 +174,6 @@ describe('the SQL', () => {
         readFileSync(join(root, 'migrations/functions', file), 'utf8').replace(/--.*$/gm, ''),
       ),
     );
-    expect(readers).toEqual(['inner/clock.sql']);
+    expect(readers).toEqual(['inner/time/clock.sql']);
   });
 });

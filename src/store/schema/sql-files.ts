@@ -18,8 +18,9 @@ export async function readMigrations(): Promise<readonly SqlFile[]> {
 /** The functions and, after them, the views that are applied again whenever their text changes. */
 export async function readFunctionSet(): Promise<{ readonly files: readonly SqlFile[]; readonly digest: string }> {
   const files: string[] = [];
-  for (const folder of ['functions/inner', 'functions/v1', 'views']) {
-    files.push(...(await readdir(join(root, folder))).sort().map((file) => `${folder}/${file}`));
+  for (const folder of ['functions', 'views']) {
+    const paths = (await readdir(join(root, folder), { recursive: true })).filter((path) => path.endsWith('.sql'));
+    files.push(...paths.sort().map((path) => `${folder}/${path}`));
   }
   const texts = await readAll(files);
   const digest = createHash('sha256');
