@@ -58,19 +58,22 @@ export async function readStretch(
   count: number,
 ): Promise<Stretch> {
   const rows = await db.query<StretchRow>('read', {
-    sql: `select u.xid::text as until_xid, u.id::text as until_id, u.is_more, r.*
+    // The horizon is asked for once: rows of another one than `until` would leave some out, and they were never seen.
+    sql: `with horizon as materialized (select signalbox.feed_horizon() as xid)
+          select u.xid::text as until_xid, u.id::text as until_id, u.is_more, r.*
           from (
             select coalesce(b.xid, n.xid) as xid, coalesce(b.id, n.id) as id, b.xid is not null as is_more
             from (select) one
             left join lateral (
               select e.xid, e.id from signalbox.events e
-              where (e.xid, e.id) > (($1::text)::xid8, $2::bigint) and e.xid < (select signalbox.feed_horizon())
+              where (e.xid, e.id) > (($1::text)::xid8, $2::bigint) and e.xid < (select h.xid from horizon h)
               order by e.xid, e.id offset $7::bigint limit 1) b on true
             left join lateral (
               select e.xid, e.id from signalbox.events e
-              where b.xid is null and e.xid < (select signalbox.feed_horizon())
+              where b.xid is null and e.xid < (select h.xid from horizon h)
               order by e.xid desc, e.id desc limit 1) n on true) u
-          left join lateral signalbox_v1.read_events($1::text, $2::bigint, $3::text, $4::text, $5::integer, $6::jsonb, u.xid::text, u.id) r on true`,
+          left join lateral signalbox_v1.read_events($1::text, $2::bigint, $3::text, $4::text, $5::integer, $6::jsonb,
+            u.xid::text, u.id, (select h.xid::text from horizon h)) r on true`,
     parameters: [after.xid, after.id, filter.queue ?? null, filter.prefix, filter.limit, labelsOf(filter), count],
   });
   const [first] = rows;

@@ -1,7 +1,8 @@
+import pg from 'pg';
 import { expect, test } from 'vitest';
 import { held } from '../support/http-client.ts';
 import { startReplica } from '../support/replica.ts';
-import { standbyOf } from '../support/standby.ts';
+import { type Standby, standbyOf } from '../support/standby.ts';
 import { stoppableServer } from '../support/stoppable-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -20,6 +21,7 @@ test('a grant that an asynchronous failover lost: nobody else has its place befo
   await client.put('deploy', { max_ttl_ms: ttlMs, default_ttl_ms: ttlMs });
   await client.put('free', { on_failover: 'immediate' });
   const kept = await client.hold('kept', { ttl_ms: 120_000 });
+  await expectWholeFeed(primary.url, standby);
   const { epoch } = (await client.orchestrator()).body;
 
   await standby.cutOff();
@@ -66,3 +68,22 @@ test('a grant that an asynchronous failover lost: nobody else has its place befo
   );
   await until(async () => (await client.orchestrator()).body.epoch > epoch + 1_000_000_000, { what: 'a new term' });
 }, 120_000);
+
+/** A reader of the standby is not told of an event while a transaction that began before it may still write one. */
+async function expectWholeFeed(primaryUrl: string, standby: Standby): Promise<void> {
+  const [slow, quick] = [new pg.Client(primaryUrl), new pg.Client(primaryUrl)];
+  await Promise.all([slow.connect(), quick.connect()]);
+  const record = (on: pg.Client, id: string) =>
+    on.query(`select signalbox.record_event('claim.queued', 'feed', $1, '{}')`, [id]);
+  const feed = () => standby.query(`select claim_id from signalbox_v1.read_events('0', 0, 'feed', '', 10)`);
+  await slow.query('begin');
+  await record(slow, 'first');
+  await record(quick, 'second');
+  const old = `select from signalbox.events where claim_id = 'second' and at < clock_timestamp() - interval '600 ms'`;
+  await until(async () => (await standby.query(old)).length === 1, { what: 'the standby has had it for a while' });
+  expect(await feed()).toEqual([]);
+  await slow.query('commit');
+  await until(async () => (await feed()).length === 2, { what: 'the standby has both' });
+  expect(await feed()).toEqual([{ claim_id: 'first' }, { claim_id: 'second' }]);
+  await Promise.all([slow.end(), quick.end()]);
+}

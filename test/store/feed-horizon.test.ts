@@ -1,9 +1,11 @@
 import type pg from 'pg';
 import { expect, test, vi } from 'vitest';
+import { Database } from '../../src/store/database.ts';
+import { oldestEvent, readStretch } from '../../src/store/events.ts';
 import { moveClock } from '../support/database-clock.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { type Connection, rowsOf } from '../support/sql-verbs.ts';
-import { feedPatienceMs } from '../support/until.ts';
+import { feedPatienceMs, until } from '../support/until.ts';
 
 /** For what another test does just now. */
 const patience = { timeout: feedPatienceMs };
@@ -76,4 +78,40 @@ test('what a transaction wrote itself is not in its own feed before it is over',
   await record(database, 'beside');
   await moveClock(database, 1000);
   await expect.poll(() => look(client), patience).toEqual(['before']);
+});
+
+test('a look that passes over events goes no further than it saw, also if what kept none back ends in the middle of it', async () => {
+  await using database = await freshDatabase();
+  await using other = await freshDatabase();
+  await using db = new Database({ url: database.url, connectTimeoutMs: 5000, statementTimeoutMs: 20_000 });
+  const theirs = await openTransaction(
+    other,
+    `select signalbox.record_event('lease.granted', 'q', 'of the other', '{}')`,
+  );
+  await record(database, 'a');
+  await expect.poll(() => lookLater(database), patience).toEqual(['a']);
+  // Whoever asks for the time a second time waits here; meanwhile the other transaction ends.
+  const gate = await database.connect();
+  await gate.query('create sequence public.asked');
+  await gate.query('grant usage on sequence public.asked to public');
+  await gate.query('select pg_advisory_lock(1)');
+  await gate.query(`create or replace function signalbox.clock() returns timestamptz language plpgsql volatile as $$
+    begin
+      if nextval('public.asked') > 1 then
+        perform pg_advisory_xact_lock_shared(1);
+      end if;
+      return clock_timestamp() + interval '1 second';
+    end $$`);
+  let isDone = false;
+  const looked = readStretch(db, oldestEvent, { queue: 'q', prefix: '', limit: 10 }, 1000).finally(() => {
+    isDone = true;
+  });
+  const waiting = `select from pg_locks where locktype = 'advisory' and not granted`;
+  await until(async () => isDone || (await rowsOf(gate, waiting)).length > 0, { what: 'the look waits, or is over' });
+  await theirs.query('commit');
+  await gate.query('select pg_advisory_unlock(1)');
+  const { rows, until: seen } = await looked;
+  const last = rows.at(-1);
+  expect(rows.map(({ claim_id }) => claim_id)).toEqual(['a']);
+  expect(seen).toEqual({ xid: last?.cursor_xid, id: last?.cursor_id });
 });

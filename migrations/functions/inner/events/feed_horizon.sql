@@ -1,7 +1,8 @@
 -- Below this transaction the feed is whole for the statement that asks: whoever could still write an event there is over. By
 -- its snapshot that is the oldest transaction that runs, but a snapshot knows those of every database of the server. So
 -- where an event has been kept back for half a second, the running ones are looked at more closely: who holds a lock in
--- another database has its connection there, and will never write here. Whoever shows none counts as one of ours.
+-- another database has its connection there, and will never write here. Whoever shows none counts as one of ours. A standby
+-- knows of no locks, and its snapshots do not list who runs.
 create or replace function signalbox.feed_horizon() returns xid8
 language plpgsql stable
 as $$
@@ -13,7 +14,7 @@ declare
 begin
   select e.at into v_kept_back_at from signalbox.events e
     where e.xid >= pg_snapshot_xmin(v_snapshot) order by e.xid, e.id limit 1;
-  if v_kept_back_at is null or v_kept_back_at > signalbox.clock() - interval '500 ms' then
+  if v_kept_back_at is null or v_kept_back_at > signalbox.clock() - interval '500 ms' or pg_is_in_recovery() then
     return pg_snapshot_xmin(v_snapshot);
   end if;
   select d.oid into v_database from pg_database d where d.datname = current_database();
