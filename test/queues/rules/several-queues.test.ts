@@ -368,6 +368,48 @@ test('what was to be ended in a queue that is deleted is forgotten', async () =>
   expect(await rowsOf(db, 'select from signalbox.loose_ends')).toEqual([]);
 });
 
+test('nor does it hold up the queue that is made anew under the name, where its slot is not there', async () => {
+  await using s = await setUp(['a', 'b'], { concurrency_limit: 2 });
+  const { db, on } = s;
+  await on('b').hold('h');
+  const held = await on('a').acquire('j', also('b'));
+  await on('b').delete({ force: true });
+  await makeQueues(db, ['b']);
+  expect((await on('a').release('j', held.body.fencing_token)).code).toBe('released');
+  await on('b').advance();
+  expect(await rowsOf(db, 'select from signalbox.loose_ends')).toEqual([]);
+});
+
+test('a claim that has the id of one that was to be ended, and was ended otherwise, is not ended for it', async () => {
+  await using s = await setUp(['a', 'b', 'c'], { claim_memory_ms: 1000 });
+  const { db, on } = s;
+  await on('c').hold('h');
+  await on('a').acquire('j', also('b', 'c'));
+  const busy = await db.connect();
+  await busy.query('begin');
+  await busy.query(`select from signalbox.lines where queue = 'a' for no key update`);
+  await on('b').delete({ force: true });
+  await busy.query('commit');
+  expect((await on('a').cancel('j')).code).toBe('cancelled');
+  await moveClock(db, 1500);
+  expect((await on('a').acquire('j', also('c'))).code).toBe('waiting');
+  await on('a').advance();
+  expect((await on('a').look('j')).body.state).toBe('waiting');
+  expect(await rowsOf(db, `select from signalbox.loose_ends where queue = 'a'`)).toEqual([]);
+});
+
+test('places of a wide queue whose leases ran out are found by a newcomer that asks for more than are free there', async () => {
+  await using s = await setUp(['a', 'b']);
+  const { db, on } = s;
+  await on('b').configure({ concurrency_limit: 300 });
+  await on('b').acquire('gone', { weight: 298, ttl_ms: 1000 });
+  await moveClock(db, 2000);
+  const several = { also: [{ queue: 'b', weight: 3 }], mode: 'skip_if_busy' };
+  expect((await on('a').acquire('j', several)).code).toBe('held');
+  expect(await heldIn(db)).toEqual(['a:j', 'b:j']);
+  await expectSoundQueues(db);
+});
+
 test('a queue that is deleted by force ends the claims that wait for it elsewhere', async () => {
   await using s = await setUp(['a', 'b', 'c']);
   const { db, on } = s;

@@ -20,6 +20,7 @@ declare
   v_claim signalbox.waiting;
   v_lease signalbox.leases;
   v_slots record;
+  v_weight integer;
   v_moved signalbox_v1.decision;
   v_made signalbox_v1.decision[] := '{}';
   v_full signalbox_v1.decision;
@@ -53,8 +54,12 @@ begin
   end loop;
   foreach v_queue in array v_order loop
     select * into v_line from signalbox.lines n where n.queue = v_queue;
-    if (signalbox.count_slots(v_line)).expired > 0 then
-      -- The line comes first; what it leaves is for this claim.
+    v_slots := signalbox.count_slots(v_line);
+    v_weight := signalbox.weight_in(v_joint, v_queue);
+    if v_slots.expired > 0 or exists (select from signalbox.loose_ends e where e.queue = v_queue)
+      or v_line.wide and v_slots.taken < v_line.concurrency_limit
+        and v_slots.taken + least(v_weight, v_line.concurrency_limit) > v_line.concurrency_limit then
+      -- The line comes first; what it leaves is for this claim. (A wide queue counts what ran out only when it is full.)
       return query select * from signalbox.advance_line(v_queue);
     end if;
   end loop;

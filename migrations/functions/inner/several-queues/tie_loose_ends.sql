@@ -23,8 +23,9 @@ begin
       end if;
     else
       perform 1 from signalbox.leases l where l.queue = p_queue and l.slot = v_end.slot for no key update skip locked;
-      -- Somebody tries to renew it: soon.
-      continue when not found;
+      -- Somebody tries to renew it: soon. (A slot that is not there any more went with a queue of this name.)
+      continue when not found
+        and exists (select from signalbox.leases l where l.queue = p_queue and l.slot = v_end.slot);
       select * into v_lease from signalbox.leases l
         where l.queue = p_queue and l.slot = v_end.slot and l.state = 'held' and l.fencing_token = v_end.fencing_token;
       if found then
