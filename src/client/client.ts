@@ -9,6 +9,7 @@ import type {
 } from '../protocol/claims.ts';
 import type { CleaningLease } from '../protocol/cleaning.ts';
 import type { BlockedPage, DeadLetter, PurgeAnswer, RedriveAnswer, UnblockAnswer } from '../protocol/dead-letters.ts';
+import type { EventPage } from '../protocol/events.ts';
 import type { MergeQueueDetail, MergeQueuePage, MergeQueueSettingsChange } from '../protocol/merge-queue.ts';
 import type { AcceptedFailover, OrchestratorView } from '../protocol/orchestrator.ts';
 import type {
@@ -20,8 +21,15 @@ import type {
 } from '../protocol/patterns.ts';
 import type { QueueDetail, QueuePage, QueueSettingsChange, TokenCheck } from '../protocol/queues.ts';
 import type { QueuedRun, ReleaseHeldAnswer, RenewHeldAnswer, TakenRun } from '../protocol/runs.ts';
-import type { ConfiguredWebhook, Webhook, WebhookDocument, WebhookTest } from '../protocol/webhooks.ts';
+import {
+  type ConfiguredWebhook,
+  type Webhook,
+  type WebhookDocument,
+  type WebhookTest,
+  webhookTimeoutMs,
+} from '../protocol/webhooks.ts';
 import { type BatchResults, sendBatch } from './batch.ts';
+import { EventFeed, type EventFeedOptions, eventsCall } from './event-feed.ts';
 import { type CallOptions, type HttpCall, HttpCalls, type RetryOptions } from './http-calls.ts';
 import { claimPath, holderPath, mergeQueuePath, queuePath, queuePatternPath, webhookPath, withQuery } from './paths.ts';
 import type {
@@ -31,6 +39,7 @@ import type {
   DeadLettersRequest,
   Ending,
   EnqueueRequest,
+  EventsRequest,
   LeaseEnding,
   LeaseKey,
   MergeQueueKey,
@@ -430,8 +439,18 @@ export class SignalboxClient {
   /** Sends a webhook one signed event, and tells what became of it: `delivered` may be false. Sent once. */
   async testWebhook(name: string, options?: CallOptions): Promise<WebhookTest> {
     const path = `${webhookPath(name)}/test`;
-    const call = { method: 'POST', path, waitMs: webhookWaitMs, isIdempotent: false } as const;
+    const call = { method: 'POST', path, waitMs: webhookTimeoutMs, isIdempotent: false } as const;
     return (await this.#calls.send(call, options)) as WebhookTest;
+  }
+
+  /** One page of the feed; `next_after` goes into `after` for the next one, also when it is empty. */
+  async readEvents(request: EventsRequest = {}, options?: CallOptions): Promise<EventPage> {
+    return (await this.#calls.send(eventsCall(request), options)) as EventPage;
+  }
+
+  /** What happened, and what happens from now on, in order: `for await (const event of client.events({ prefix: 'deploy/' }))`. */
+  events(options?: EventFeedOptions): EventFeed {
+    return new EventFeed((request, callOptions) => this.readEvents(request, callOptions), options);
   }
 
   async orchestrator(options?: CallOptions): Promise<OrchestratorView> {
@@ -463,9 +482,6 @@ export class SignalboxClient {
     return this.#calls.send({ method: 'POST', path, body: { fencing_token: lease.fencing_token, ...body } }, options);
   }
 }
-
-/** What a receiver may take for its answer to a test. */
-const webhookWaitMs = 10_000;
 
 /** The key alone: what is handed in may have the fields of a whole lease, and the service refuses those it does not know. */
 function keyOf({ queue, claim_id, fencing_token }: LeaseKey): LeaseKey {

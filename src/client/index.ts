@@ -24,6 +24,7 @@ export { handOverRequests, type HandOverWatch, watchForHandOver } from './electi
 export { type EndedTerm, lead, type LeadOptions } from './election/lead.ts';
 export type { Leadership } from './election/leadership.ts';
 export { type Leader, type Observation, observe, type ObserveOptions } from './election/observe.ts';
+export { EventFeed, type EventFeedOptions } from './event-feed.ts';
 export { LeaseLostError, ReleaseRequestedError, ServiceUnreachableError, UnknownRefusalError } from './errors.ts';
 export { type CallOptions, isSendable, type RetryOptions } from './http-calls.ts';
 export { LeaseKeeper, type LeaseKeeperEvents } from './lease-keeper.ts';
@@ -36,6 +37,7 @@ export type {
   DeadLettersRequest,
   Ending,
   EnqueueRequest,
+  EventsRequest,
   LeaseEnding,
   LeaseKey,
   LeaseName,

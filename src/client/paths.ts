@@ -27,9 +27,13 @@ export function webhookPath(name: string): string {
   return `v1/webhooks/${encodeURIComponent(name)}`;
 }
 
-/** The path with those parameters that have a value. */
-export function withQuery(path: string, parameters: Readonly<Record<string, string | number | undefined>>): string {
+/** The path with those parameters that have a value; of a list each is one. */
+export function withQuery(
+  path: string,
+  parameters: Readonly<Record<string, string | number | readonly string[] | undefined>>,
+): string {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, `${value}`);
+  for (const [name, given] of Object.entries(parameters))
+    for (const value of given === undefined ? [] : [given].flat()) query.append(name, `${value}`);
   return query.size === 0 ? path : `${path}?${query.toString()}`;
 }

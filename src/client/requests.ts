@@ -116,6 +116,20 @@ export interface MergeQueueKey {
   readonly base_ref: string;
 }
 
+/** Which events, and from where on. */
+export interface EventsRequest {
+  /** The id of the last event seen, or a page's `next_after`; `newest`: behind all that is there. Absent: from the oldest kept. */
+  readonly after?: string | undefined;
+  readonly queue?: string | undefined;
+  /** Of queues whose names begin so. */
+  readonly prefix?: string | undefined;
+  /** Only events of claims that have all of these. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly limit?: number | undefined;
+  /** How long to wait for the first event, in ms. */
+  readonly wait_ms?: number | undefined;
+}
+
 export interface PageRequest {
   /** Of queues whose names begin so. */
   readonly prefix?: string | undefined;
