@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 const root = join(import.meta.dirname, '..');
 
 /**
- * The import table: what each room may import. Rooms know only what is below them; `app.ts` puts them together. An arrow
+ * The import table: what each room may import. Rooms know only what is below them; `app` puts them together. An arrow
  * that is not here is refused, so that adding one is a decision somebody sees.
  */
 const mayImport: Record<string, readonly string[]> = {
@@ -26,8 +26,8 @@ const mayImport: Record<string, readonly string[]> = {
   action: ['runtime'],
   tekton: ['protocol', 'runtime', 'client'],
   http: ['protocol', 'runtime', 'telemetry'],
-  cli: ['protocol', 'runtime', 'client', 'config', 'telemetry', 'store', 'access', 'app.ts'],
-  'app.ts': [
+  cli: ['protocol', 'runtime', 'client', 'config', 'telemetry', 'store', 'access', 'app'],
+  app: [
     'protocol',
     'runtime',
     'config',

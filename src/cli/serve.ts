@@ -1,4 +1,4 @@
-import { type App, startApp } from '../app.ts';
+import { type App, startApp } from '../app/app.ts';
 import { readMergeQueueFile } from '../config/merge-queue-file.ts';
 import { readQueuesFile } from '../config/queues-file-keeper.ts';
 import { readSettings } from '../config/settings.ts';

@@ -37,3 +37,17 @@ export async function stopAll(services: readonly Service[]): Promise<void> {
   }
   if (failures.length > 0) throw failures[0];
 }
+
+/** Services that start in order and stop at the same time, as one. */
+export function together(...services: readonly Service[]): Service {
+  const stop = async () => {
+    const outcomes = await Promise.allSettled(services.map((service) => service.stop()));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  };
+  return {
+    name: services.map(({ name }) => name).join('+'),
+    start: () => startAll(services),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}

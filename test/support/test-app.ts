@@ -1,4 +1,4 @@
-import { type App, startApp } from '../../src/app.ts';
+import { type App, startApp } from '../../src/app/app.ts';
 import { readSettings } from '../../src/config/settings.ts';
 import type { ReplicaId } from '../../src/protocol/ids.ts';
 import { createLog } from '../../src/telemetry/log.ts';

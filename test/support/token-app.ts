@@ -1,4 +1,4 @@
-import { type App, startApp } from '../../src/app.ts';
+import { type App, startApp } from '../../src/app/app.ts';
 import { makeToken } from '../../src/access/token-form.ts';
 import { readSettings } from '../../src/config/settings.ts';
 import type { Scope } from '../../src/protocol/access.ts';
