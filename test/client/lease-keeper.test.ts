@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { LeaseKeeper, leaseWindow, SignalboxClient } from '../../src/client/index.ts';
 import type { HeldClaim } from '../../src/protocol/claims.ts';
+import { testUnstalled } from '../support/unstalled.ts';
 import { until } from '../support/until.ts';
 import { aHeldClaim, type Answer, problem, ScriptedService } from './scripted-service.ts';
 
@@ -46,7 +47,7 @@ describe('a lease keeper', () => {
     expect(nonsense).toEqual({ endsAtMs: 0, stopAtMs: 0, killAtMs: 0 });
   });
 
-  it('renews a third of the ttl after the last good renewal was sent, again and again', async () => {
+  testUnstalled('renews a third of the ttl after the last good renewal was sent, again and again', async () => {
     await using kept = await keep(() => renewed);
     const times = [kept.startedAtMs];
     kept.keeper.on('renewed', () => times.push(kept.keeper.window.endsAtMs - 1200));
@@ -61,28 +62,31 @@ describe('a lease keeper', () => {
     expect(kept.keeper.window.endsAtMs).toBeGreaterThan(kept.startedAtMs + 1200);
   });
 
-  it('does not wait for an attempt that hangs: the next one keeps the lease', async () => {
+  testUnstalled('does not wait for an attempt that hangs: the next one keeps the lease', async () => {
     await using kept = await keep((number) => (number % 2 === 1 ? 'silence' : renewed));
     await until(() => kept.events.length >= 3, { what: 'three renewals' });
     expect(kept.events).toEqual(['renewed', 'renewed', 'renewed']);
     expect(kept.keeper.signal.aborted).toBe(false);
   });
 
-  it('aborts its signal at two thirds of the ttl without a renewal, is lost at 0.9, and renews on all the same', async () => {
-    let refuses = true;
-    await using kept = await keep(() => (refuses ? problem(503, 'database_unavailable') : renewed));
-    await once(kept.keeper.signal, 'abort');
-    expect(performance.now() - kept.startedAtMs).toBeGreaterThanOrEqual(795);
-    expect(kept.keeper.signal.reason).toMatchObject({ name: 'LeaseLostError', reason: 'no_renewal' });
-    expect(kept.keeper.lostReason).toBeUndefined();
-    await until(() => kept.events.includes('lost no_renewal'), { what: 'it is lost' });
-    refuses = false;
-    await until(() => kept.events.includes('renewed'), { what: 'it is renewed again' });
-    expect(kept.events).toEqual(['lost no_renewal', 'renewed']);
-    expect(kept.keeper.window.killAtMs).toBeGreaterThan(performance.now());
-  });
+  testUnstalled(
+    'aborts its signal at two thirds of the ttl without a renewal, is lost at 0.9, and renews on all the same',
+    async () => {
+      let refuses = true;
+      await using kept = await keep(() => (refuses ? problem(503, 'database_unavailable') : renewed));
+      await once(kept.keeper.signal, 'abort');
+      expect(performance.now() - kept.startedAtMs).toBeGreaterThanOrEqual(795);
+      expect(kept.keeper.signal.reason).toMatchObject({ name: 'LeaseLostError', reason: 'no_renewal' });
+      expect(kept.keeper.lostReason).toBeUndefined();
+      await until(() => kept.events.includes('lost no_renewal'), { what: 'it is lost' });
+      refuses = false;
+      await until(() => kept.events.includes('renewed'), { what: 'it is renewed again' });
+      expect(kept.events).toEqual(['lost no_renewal', 'renewed']);
+      expect(kept.keeper.window.killAtMs).toBeGreaterThan(performance.now());
+    },
+  );
 
-  it('is lost at once, for good and with the reason when the service says so', async () => {
+  testUnstalled('is lost at once, for good and with the reason when the service says so', async () => {
     await using kept = await keep(() => problem(410, 'lease_lost', { reason: 'broken' }));
     await once(kept.keeper.signal, 'abort');
     expect(kept.keeper.signal.reason).toMatchObject({ reason: 'broken' });
@@ -92,7 +96,7 @@ describe('a lease keeper', () => {
     expect(kept.service.asked).toHaveLength(1);
   });
 
-  it('tells once that its release is asked for, and renews on', async () => {
+  testUnstalled('tells once that its release is asked for, and renews on', async () => {
     await using kept = await keep(() => ({ status: 200, body: aHeldClaim({ release_requested: true }) }));
     await until(() => kept.events.filter((event) => event === 'renewed').length >= 2, { what: 'two renewals' });
     expect(kept.events).toEqual(['renewed', 'release_requested', 'renewed']);

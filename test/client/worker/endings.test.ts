@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect } from 'vitest';
+import { testUnstalled } from '../../support/unstalled.ts';
 import { until } from '../../support/until.ts';
 import { type Answer, problem } from '../scripted-service.ts';
 import { aWorker } from './a-worker.ts';
@@ -11,7 +12,7 @@ function sizes(calls: readonly { readonly body: Record<string, unknown> | undefi
 const names = (count: number) => Array.from({ length: count }, (_none, index) => `run-${index}`);
 
 describe('reporting', () => {
-  it('reports what ends together in one call, and what ends meanwhile in the next', async () => {
+  testUnstalled('reports what ends together in one call, and what ends meanwhile in the next', async () => {
     await using at = await aWorker(['a', 'b', 'c', 'd', 'e'], { concurrency: 5 });
     const answered = Promise.withResolvers<Answer>();
     at.runs.fault = (call, number) => (call === 'release' && number === 1 ? (answered.promise as never) : undefined);
@@ -36,7 +37,7 @@ describe('reporting', () => {
     });
   });
 
-  it('repeats a failed call, and takes no own earlier report for a lost lease', async () => {
+  testUnstalled('repeats a failed call, and takes no own earlier report for a lost lease', async () => {
     await using at = await aWorker(['a', 'b']);
     at.runs.fault = (call, number) =>
       call !== 'release' ? undefined : (['hang up', 'lost answer'] as const)[number - 1];
@@ -48,7 +49,7 @@ describe('reporting', () => {
     expect(at.events.indexOf('taken b')).toBeLessThan(at.events.indexOf('ended a'));
   });
 
-  it('tells a lease as lost that was over when its end was reported, and only that one', async () => {
+  testUnstalled('tells a lease as lost that was over when its end was reported, and only that one', async () => {
     await using at = await aWorker(['a', 'b'], { concurrency: 2 });
     await at.desk.on('b');
     at.runs.lost.set('a', 'expired');
@@ -57,7 +58,7 @@ describe('reporting', () => {
     expect(at.runs.calls.release).toHaveLength(1);
   });
 
-  it('repeats only what the service could not decide', async () => {
+  testUnstalled('repeats only what the service could not decide', async () => {
     await using at = await aWorker(['a', 'b'], { concurrency: 2 });
     at.runs.fault = (call, number) => {
       if (call !== 'release' || number > 1) return undefined;
@@ -79,7 +80,7 @@ describe('reporting', () => {
     expect(sizes(at.runs.calls.release)).toEqual([2, 1]);
   });
 
-  it('gives up at the end of the lease, and tells it as lost', async () => {
+  testUnstalled('gives up at the end of the lease, and tells it as lost', async () => {
     await using at = await aWorker(['a']);
     at.runs.fault = (call) => (call === 'release' ? problem(503, 'not_ready') : undefined);
     await at.desk.end('a');
@@ -92,7 +93,7 @@ describe('reporting', () => {
     expect(at.runs.calls.release).toHaveLength(length);
   });
 
-  it('never sends more in one call than the service takes', async () => {
+  testUnstalled('never sends more in one call than the service takes', async () => {
     const claimIds = names(300);
     await using at = await aWorker(claimIds, {
       concurrency: 300,

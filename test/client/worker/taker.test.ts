@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect } from 'vitest';
+import { testUnstalled } from '../../support/unstalled.ts';
 import { until } from '../../support/until.ts';
 import { problem } from '../scripted-service.ts';
 import { aWorker } from './a-worker.ts';
 
 describe('taking', () => {
-  it('asks only for as many runs as it can work on, and for none while it is full', async () => {
+  testUnstalled('asks only for as many runs as it can work on, and for none while it is full', async () => {
     await using at = await aWorker(['a', 'b', 'c', 'd'], { concurrency: 3 });
     await at.told('taken a', 'taken b', 'taken c');
     expect(at.runs.calls.take.map(({ body }) => body?.['max'])).toEqual([3]);
@@ -18,7 +19,7 @@ describe('taking', () => {
     expect(at.worker.running).toBe(3);
   });
 
-  it('has one take under way at a time, and asks in one call for what ends together', async () => {
+  testUnstalled('has one take under way at a time, and asks in one call for what ends together', async () => {
     await using at = await aWorker(['a', 'b', 'c'], { concurrency: 3 });
     await at.told('taken c');
     for (const id of ['a', 'b']) await at.desk.on(id);
@@ -35,26 +36,29 @@ describe('taking', () => {
     expect(ids.size).toBe(3);
   });
 
-  it('goes on after failed takes, more and more rarely, and quickly again after one that worked', async () => {
-    await using runs = await aWorker([], { waitMs: 50 });
-    runs.runs.fault = (call, number) => (call === 'take' && number < 5 ? problem(503, 'not_ready') : undefined);
-    await until(() => runs.runs.calls.take.length >= 5, { what: 'five takes' });
-    const failed = runs.runs.calls.take.slice(0, 5).map(({ atMs }) => atMs);
-    // 0.1, 0.2, 0.4 and 0.8 s at most, and a tenth of it at least.
-    expect((failed[4] ?? 0) - (failed[0] ?? 0)).toBeGreaterThan(150);
-    expect(runs.events.filter((event) => event === 'unreachable take').length).toBeGreaterThanOrEqual(4);
-    runs.runs.give('a');
-    await runs.told('taken a');
-    runs.runs.fault = (call) => (call === 'take' ? problem(503, 'not_ready') : undefined);
-    const before = runs.runs.calls.take.length;
-    const endedAtMs = performance.now();
-    await runs.desk.end('a');
-    await until(() => runs.runs.calls.take.length >= before + 2, { what: 'two more takes' });
-    const [, second] = runs.runs.calls.take.slice(before);
-    expect((second?.atMs ?? 0) - endedAtMs).toBeLessThan(250);
-  });
+  testUnstalled(
+    'goes on after failed takes, more and more rarely, and quickly again after one that worked',
+    async () => {
+      await using runs = await aWorker([], { waitMs: 50 });
+      runs.runs.fault = (call, number) => (call === 'take' && number < 5 ? problem(503, 'not_ready') : undefined);
+      await until(() => runs.runs.calls.take.length >= 5, { what: 'five takes' });
+      const failed = runs.runs.calls.take.slice(0, 5).map(({ atMs }) => atMs);
+      // 0.1, 0.2, 0.4 and 0.8 s at most, and a tenth of it at least.
+      expect((failed[4] ?? 0) - (failed[0] ?? 0)).toBeGreaterThan(150);
+      expect(runs.events.filter((event) => event === 'unreachable take').length).toBeGreaterThanOrEqual(4);
+      runs.runs.give('a');
+      await runs.told('taken a');
+      runs.runs.fault = (call) => (call === 'take' ? problem(503, 'not_ready') : undefined);
+      const before = runs.runs.calls.take.length;
+      const endedAtMs = performance.now();
+      await runs.desk.end('a');
+      await until(() => runs.runs.calls.take.length >= before + 2, { what: 'two more takes' });
+      const [, second] = runs.runs.calls.take.slice(before);
+      expect((second?.atMs ?? 0) - endedAtMs).toBeLessThan(250);
+    },
+  );
 
-  it('tells a refusal, and asks again as a new request', async () => {
+  testUnstalled('tells a refusal, and asks again as a new request', async () => {
     await using at = await aWorker(['a'], { waitMs: 50 });
     await at.told('taken a');
     at.runs.fault = (call) => (call === 'take' ? problem(404, 'queue_not_found') : undefined);
@@ -67,7 +71,7 @@ describe('taking', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it('does not spin on empty answers that come at once, and goes on at once after work', async () => {
+  testUnstalled('does not spin on empty answers that come at once, and goes on at once after work', async () => {
     await using at = await aWorker([], { waitMs: 0 });
     await sleep(1000);
     // 0.1, 0.2, 0.4 … with jitter: never fewer than a tenth.
@@ -83,17 +87,20 @@ describe('taking', () => {
     expect(performance.now() - endedAtMs).toBeLessThan(1000);
   });
 
-  it('repeats a take whose answer was lost as the same request: nothing granted is left behind', async () => {
-    await using at = await aWorker(['a', 'b', 'c'], { concurrency: 2, waitMs: 5000 });
-    at.runs.fault = (call, number) => (call === 'take' && number <= 3 ? 'lost answer' : undefined);
-    await at.told('taken a', 'taken b');
-    const ids = at.runs.calls.take.map(({ body }) => body?.['request_id']);
-    expect(new Set(ids).size).toBe(1);
-    expect(at.runs.waiting).toHaveLength(1);
-    expect([...at.runs.held.values()].map((run) => run['claim_id'])).toEqual(at.desk.atWork);
-  });
+  testUnstalled(
+    'repeats a take whose answer was lost as the same request: nothing granted is left behind',
+    async () => {
+      await using at = await aWorker(['a', 'b', 'c'], { concurrency: 2, waitMs: 5000 });
+      at.runs.fault = (call, number) => (call === 'take' && number <= 3 ? 'lost answer' : undefined);
+      await at.told('taken a', 'taken b');
+      const ids = at.runs.calls.take.map(({ body }) => body?.['request_id']);
+      expect(new Set(ids).size).toBe(1);
+      expect(at.runs.waiting).toHaveLength(1);
+      expect([...at.runs.held.values()].map((run) => run['claim_id'])).toEqual(at.desk.atWork);
+    },
+  );
 
-  it('gives a run back, not begun, when most of its lease is over before its grant is known', async () => {
+  testUnstalled('gives a run back, not begun, when most of its lease is over before its grant is known', async () => {
     await using at = await aWorker([]);
     at.runs.put({ claim_id: 'a', ttl_remaining_ms: 300 });
     await at.told('taken a', 'retried a');
@@ -101,7 +108,7 @@ describe('taking', () => {
     expect(at.runs.released).toMatchObject([{ claim_id: 'a', outcome: 'retry', retry_after_ms: 0, uncounted: true }]);
   });
 
-  it('begins no run that was cancelled before its grant was known', async () => {
+  testUnstalled('begins no run that was cancelled before its grant was known', async () => {
     await using at = await aWorker([]);
     at.runs.put({ claim_id: 'a', release_requested: true });
     await at.told('taken a', 'ended a');
