@@ -197,6 +197,7 @@ create table signalbox.leases (
   place bigint not null default 0,
   rank bigint not null default 0,
   weight integer not null default 1,
+  asked integer,
   joint jsonb,
   wait_until timestamp with time zone,
   previous jsonb,

@@ -86,6 +86,31 @@ test('a claim that asks for more than there is takes the whole queue, also after
   expect(await placesOf(db)).toEqual({ held: 1, places: 2 });
 });
 
+test.each(['retry', 'lapsed offer'])(
+  'nor does it ask for fewer when it is put back and the limit was raised: %s',
+  async (how) => {
+    await using db = await freshDatabase();
+    await makeQueues(db, ['q'], { concurrency_limit: 2 });
+    const queue = onQueue(db, 'q');
+    const acquire = heavy(db);
+    const [token = 0] = await queue.hold('h');
+    await acquire('heavy', 5, { listen_ms: how === 'retry' ? 60_000 : 0 });
+    await queue.release('h', token);
+    expect(await placesOf(db)).toEqual({ held: 1, places: 2 });
+    await queue.configure({ concurrency_limit: 6 });
+    if (how === 'retry') {
+      const { fencing_token } = (await queue.look('heavy')).body;
+      await queue.release('heavy', fencing_token, { outcome: 'retry', retry_after_ms: 0 });
+    } else {
+      await moveClock(db, 11_000);
+      await queue.advance();
+    }
+    expect(await queue.held()).toEqual(['heavy']);
+    expect(await placesOf(db)).toEqual({ held: 1, places: 5 });
+    await expectSoundQueues(db);
+  },
+);
+
 test('a lowered limit lets heavy holders finish, and grants when enough has gone; a raised one grants at once', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { concurrency_limit: 6 });

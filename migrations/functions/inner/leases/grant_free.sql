@@ -19,7 +19,7 @@ begin
   -- change a free row): joined, a plan cached on small tables would read all leases when there are many.
   with room as materialized (
     select (o.ordinality - 1)::integer as item, o.claim_id, o.holder, o.priority, o.mode, o.labels, o.metadata, f.place,
-      least(coalesce(o.weight, 1), n.concurrency_limit) as weight,
+      least(coalesce(o.weight, 1), n.concurrency_limit) as weight, coalesce(o.weight, 1) as asked,
       signalbox.place_at(n.order_base, q.priority_head_start_ms, coalesce(o.priority, 0), v_now) as line_place,
       greatest(s.newest_token + 1, v_token_floor) as token, coalesce(o.ttl_ms, q.default_ttl_ms) as lease_ms,
       q.max_hold_ms, v_now + signalbox.ms(q.max_hold_ms) as hold_until,
@@ -52,7 +52,8 @@ begin
         metadata = coalesce(r.metadata, '{}'), enqueued_at = v_now, acquired_at = v_now, renewed_at = v_now,
         expires_at = least(r.hold_until, v_now + signalbox.ms(r.lease_ms)), hold_until = r.hold_until,
         ended_at = null, end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null,
-        kind = 'claim', attempt = 1, place = r.line_place, rank = 0, weight = r.weight, joint = null, wait_until = r.wait_until
+        kind = 'claim', attempt = 1, place = r.line_place, rank = 0, weight = r.weight, asked = nullif(r.asked, r.weight),
+        joint = null, wait_until = r.wait_until
       from room r
       where l.ctid = r.place and l.state = 'free'
       returning r.item, l.queue, l.claim_id, l.holder, l.slot, l.fencing_token, l.ttl_ms, l.labels,

@@ -20,11 +20,12 @@ begin
   if p_free_slot is null then
     insert into signalbox.leases (queue, slot, state, claim_id, holder, fencing_token, ttl_ms, priority, mode, seq,
         lapsed_offers, offered, labels, metadata, enqueued_at, acquired_at, renewed_at, expires_at, hold_until,
-        kind, attempt, place, rank, weight, joint, wait_until)
+        kind, attempt, place, rank, weight, asked, joint, wait_until)
       values (p_line.queue, p_top_slot + 1, 'held', p_claim.claim_id, p_claim.holder, v_token, p_claim.ttl_ms,
         p_claim.priority, p_claim.mode, p_claim.seq, p_claim.lapsed_offers, not p_listening, p_claim.labels,
         p_claim.metadata, coalesce(p_claim.enqueued_at, v_now), v_now, v_now, v_expires_at, v_hold_until, p_claim.kind,
-        p_claim.attempts + 1, p_claim.place, p_claim.rank, v_weight, p_claim.joint, p_claim.wait_until)
+        p_claim.attempts + 1, p_claim.place, p_claim.rank, v_weight, nullif(p_claim.weight, v_weight), p_claim.joint,
+        p_claim.wait_until)
       returning * into v_lease;
   else
     if p_line.wide then
@@ -39,6 +40,7 @@ begin
         acquired_at = v_now, renewed_at = v_now, expires_at = v_expires_at, hold_until = v_hold_until, ended_at = null,
         end_state = null, end_reason = null, outcome = null, free_after = null, next_free = null, kind = p_claim.kind,
         attempt = p_claim.attempts + 1, place = p_claim.place, rank = p_claim.rank, weight = v_weight,
+        asked = nullif(p_claim.weight, v_weight),
         joint = p_claim.joint, wait_until = p_claim.wait_until
       where l.queue = p_line.queue and l.slot = p_free_slot and l.state = 'free'
       returning * into v_lease;

@@ -42,7 +42,7 @@ begin
           v_now + signalbox.ms(case when x.listens then x.ttl_ms else least(x.ttl_ms, 10000) end)),
         hold_until = v_hold_until, ended_at = null, end_state = null, end_reason = null, outcome = null,
         free_after = null, next_free = null, kind = 'claim', attempt = x.attempts + 1, place = x.place, rank = x.rank,
-        weight = 1, joint = null, wait_until = x.wait_until
+        weight = 1, asked = null, joint = null, wait_until = x.wait_until
       from (
         select y.*, coalesce((select h.listens_until > v_now from signalbox.heard h
             where h.queue = p_queue and h.claim_id = y.claim_id), false) as listens

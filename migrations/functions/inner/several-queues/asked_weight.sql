@@ -1,4 +1,4 @@
--- How many places of a queue its claim asked for: a lease on several queues remembers it, whatever the limit gave.
+-- How many places of a queue its claim asked for, whatever the limit gave: put back, it asks for as many again.
 create or replace function signalbox.asked_weight(p_lease signalbox.leases) returns integer
 language sql immutable
-as $$ select coalesce(signalbox.weight_in(p_lease.joint, p_lease.queue), p_lease.weight) $$;
+as $$ select coalesce(p_lease.asked, p_lease.weight) $$;
