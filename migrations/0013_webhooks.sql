@@ -8,6 +8,7 @@ create table signalbox.webhooks (
   secret text not null,
   queue_prefix text collate "C" not null,
   types text[] collate "C",
+  labels jsonb,
   enabled boolean not null,
   allow_http boolean not null,
   cursor_xid xid8 not null,
@@ -28,6 +29,7 @@ create table signalbox.webhooks (
   constraint webhooks_name_form check (name ~ '^[A-Za-z0-9._:/@-]{1,200}$'),
   constraint webhooks_url_form check (url ~ '^https?://' and length(url) <= 4000),
   constraint webhooks_types_bound check (cardinality(types) between 1 and 100),
+  constraint webhooks_labels_object check (jsonb_typeof(labels) = 'object'),
   constraint webhooks_failures_not_negative check (failures >= 0)
 ) with (fillfactor = 70);
 comment on column signalbox.webhooks.cursor_at is 'When the last event it is done with happened; of a new one, when it was made.';

@@ -551,6 +551,7 @@ create table signalbox.webhooks (
   secret text not null,
   queue_prefix text collate "C" not null,
   types text[] collate "C",
+  labels jsonb,
   enabled boolean not null,
   allow_http boolean not null,
   cursor_xid xid8 not null,
@@ -569,6 +570,7 @@ create table signalbox.webhooks (
   updated_by text,
   constraint webhooks_pkey PRIMARY KEY (name),
   constraint webhooks_failures_not_negative CHECK ((failures >= 0)),
+  constraint webhooks_labels_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
   constraint webhooks_name_form CHECK ((name ~ '^[A-Za-z0-9._:/@-]{1,200}$'::text)),
   constraint webhooks_types_bound CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100))),
   constraint webhooks_url_form CHECK (((url ~ '^https?://'::text) AND (length(url) <= 4000)))

@@ -2,7 +2,7 @@
 -- when the oldest event it is not done with has happened, whether it is for it or not; 0 = there is none.
 create or replace view signalbox_v1.webhooks as
 select
-  w.name, substring(w.url from '^https?://[^/?#]+') as target, w.queue_prefix, w.types, w.enabled, w.failures,
+  w.name, substring(w.url from '^https?://[^/?#]+') as target, w.queue_prefix, w.types, w.labels, w.enabled, w.failures,
   w.next_attempt_at, w.last_attempt_at, w.last_status, w.last_error, w.delivered_at,
   coalesce(signalbox.ms_until(signalbox.clock(), n.at), 0) as lag_ms,
   w.may_have_lost_at, w.version, w.created_at, w.updated_at, w.updated_by

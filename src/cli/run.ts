@@ -4,6 +4,7 @@ import { SignalboxError } from '../protocol/errors.ts';
 import { processIdentity } from '../runtime/ids.ts';
 import { durationMs } from './duration.ts';
 import { runExitCode } from './exit-codes.ts';
+import { labels } from './label.ts';
 import type { Environment } from './program.ts';
 import { runHeldCommand } from './run/held-command.ts';
 import { OwnLines } from './run/own-lines.ts';
@@ -214,10 +215,4 @@ function otherQueues(
   const [, name = text, weight = '1'] = /^(.+):(\d{1,7})$/s.exec(text) ?? [];
   if (name === '') throw new InvalidArgumentError('It must be a queue, or queue:weight.');
   return [...known, { queue: name, weight: Number(weight) }];
-}
-
-function labels(text: string, known: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
-  const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-  if (name === '') throw new InvalidArgumentError('It must be name=value.');
-  return { ...known, [name]: value };
 }

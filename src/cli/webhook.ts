@@ -6,6 +6,7 @@ import { SignalboxError } from '../protocol/errors.ts';
 import type { ConfiguredWebhook, Webhook, WebhookDocument } from '../protocol/webhooks.ts';
 import { wholeNumber } from './dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
+import { labels } from './label.ts';
 import { flag } from './merge-queue.ts';
 import { operatorCommand } from './operator-command.ts';
 import type { Environment } from './program.ts';
@@ -18,10 +19,13 @@ interface JsonFlags extends ServiceFlags {
 interface VersionFlags extends JsonFlags {
   readonly ifVersion?: number;
 }
+/** Commander takes null for an empty text. */
+type LabelFilter = Readonly<Record<string, string>> | 'all';
 interface SetFlags extends VersionFlags {
   readonly to?: string;
   readonly prefix?: string;
   readonly types?: string;
+  readonly label?: LabelFilter;
   readonly enabled?: boolean;
   readonly allowHttp?: boolean;
   readonly secretFile?: string;
@@ -76,10 +80,15 @@ function settingOptions(command: Command): Command {
     .option('--to <url>', 'where to POST to; a new webhook needs one')
     .option('--prefix <prefix>', 'only events of queues whose names begin so; empty: of all')
     .option('--types <type,…>', 'only events of these types; or `all`')
+    .option('--label <k=v>', 'only events of claims with this label; may be repeated, all count; or `all`', labelFilter)
     .option('--enabled <bool>', 'false: nothing is sent, and its place in the feed is kept', flag)
     .option('--allow-http <bool>', 'http, unencrypted, also to other machines', flag)
     .option('--secret-file <path>', 'a file that holds the secret; `-`: stdin')
     .addOption(new Option('--rotate', 'make another secret, and show it').conflicts('secretFile'));
+}
+
+function labelFilter(text: string, known?: LabelFilter): LabelFilter {
+  return text === 'all' ? text : labels(text, known === 'all' ? undefined : known);
 }
 
 /** The service says which of them it does not know. */
@@ -117,6 +126,8 @@ async function set(
     secret,
     queue_prefix: flags.prefix ?? old?.queue_prefix,
     types: flags.types === undefined ? (old?.types as WebhookDocument['types']) : eventTypes(flags.types),
+    // A service of an earlier version knows of none.
+    labels: flags.label === 'all' ? null : (flags.label ?? old?.labels),
     enabled: flags.enabled ?? old?.enabled,
     allow_http: flags.allowHttp ?? old?.allow_http,
   };

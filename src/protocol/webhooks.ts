@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { QueuePrefix } from './access.ts';
+import { Labels } from './claims.ts';
 import { Event, EventType } from './events.ts';
 import { plainText } from './ids.ts';
 
@@ -38,6 +39,12 @@ const WebhookSecret = z
     return bytes.length >= 24 && bytes.length <= 64 && bytes.toString('base64') === encoded;
   }, 'must be whsec_ and 24 to 64 bytes in base64');
 
+/** As many as a reader of the feed may ask for. */
+const WebhookLabels = Labels.refine((labels) => {
+  const { length } = Object.keys(labels);
+  return length >= 1 && length <= 8;
+}, 'must be 1 to 8 labels');
+
 /** The whole document: what is left out has its default; only the secret stays as it was. */
 export const WebhookSettings = z
   .strictObject({
@@ -51,6 +58,9 @@ export const WebhookSettings = z
       .nullable()
       .default(null)
       .meta({ description: 'Only events of these types; null = of all.' }),
+    labels: WebhookLabels.nullable().default(null).meta({
+      description: 'Only events of claims that have all of these labels; null = of all, and those of no claim.',
+    }),
     enabled: z
       .boolean()
       .default(true)
@@ -76,6 +86,7 @@ export const Webhook = z.object({
   url: z.string(),
   queue_prefix: z.string(),
   types: z.array(z.string()).nullable(),
+  labels: z.record(z.string(), z.string()).nullable(),
   enabled: z.boolean(),
   allow_http: z.boolean(),
   lag_ms: z.int().meta({

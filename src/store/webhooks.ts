@@ -8,6 +8,7 @@ export interface WebhookRow {
   readonly url: string;
   readonly queue_prefix: string;
   readonly types: string[] | null;
+  readonly labels: Readonly<Record<string, string>> | null;
   readonly enabled: boolean;
   readonly allow_http: boolean;
   readonly lag_ms: string;
@@ -33,6 +34,8 @@ export interface DueWebhook {
   readonly secret: string;
   readonly queuePrefix: string;
   readonly types: readonly string[] | null;
+  /** Only events of claims that have all of these. */
+  readonly labels: Readonly<Record<string, string>> | null;
   readonly cursor: EventCursor;
   readonly failures: number;
   /** Until the next attempt, by the database's clock. */
@@ -104,13 +107,14 @@ export async function readDueWebhooks(db: Database): Promise<readonly DueWebhook
     secret: string;
     queue_prefix: string;
     types: string[] | null;
+    labels: Record<string, string> | null;
     xid: string;
     id: string;
     failures: number;
     due_in_ms: string;
     lag_ms: string;
   }>('sweep', {
-    sql: `select w.name, w.version, w.enabled, w.url, w.secret, w.queue_prefix, w.types, w.cursor_xid::text as xid,
+    sql: `select w.name, w.version, w.enabled, w.url, w.secret, w.queue_prefix, w.types, w.labels, w.cursor_xid::text as xid,
             w.cursor_id::text as id, w.failures, v.lag_ms,
             coalesce(signalbox.ms_until(w.next_attempt_at, signalbox.clock()), 0) as due_in_ms
           from signalbox.webhooks w join signalbox_v1.webhooks v using (name) order by w.name`,
@@ -137,16 +141,22 @@ export interface WebhookEvents {
 export async function readWebhookEvents(
   db: Database,
   after: EventCursor,
-  { queuePrefix, types, scan }: Pick<DueWebhook, 'queuePrefix' | 'types'> & { readonly scan: number },
+  {
+    queuePrefix,
+    types,
+    labels,
+    scan,
+  }: Pick<DueWebhook, 'queuePrefix' | 'types' | 'labels'> & { readonly scan: number },
 ): Promise<WebhookEvents> {
   const rows = await db.query<EventRow & { concerns: boolean }>('read', {
     sql: `select s.cursor_xid, s.cursor_id, s.happened_at, s.type, s.queue, s.claim_id, s.data, s.concerns
           from (select e.*, count(*) over () as scanned,
-                  ($3 = '' or starts_with(coalesce(e.queue, ''), $3)) and ($4::text[] is null or e.type = any($4)) as concerns
+                  ($3 = '' or starts_with(coalesce(e.queue, ''), $3)) and ($4::text[] is null or e.type = any($4))
+                    and ($6::jsonb is null or coalesce(e.data -> 'labels' @> $6, false)) as concerns
                 from signalbox_v1.read_events($1, $2, null, '', $5)
                   with ordinality e(cursor_xid, cursor_id, happened_at, type, queue, claim_id, data, place)) s
           where s.concerns or s.place = s.scanned order by s.place`,
-    parameters: [after.xid, after.id, queuePrefix, types, scan],
+    parameters: [after.xid, after.id, queuePrefix, types, scan, labels === null ? null : JSON.stringify(labels)],
   });
   const last = rows.at(-1);
   return {

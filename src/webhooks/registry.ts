@@ -128,6 +128,7 @@ function shown(row: WebhookRow): Webhook {
     url: row.url,
     queue_prefix: row.queue_prefix,
     types: row.types,
+    labels: row.labels,
     enabled: row.enabled,
     allow_http: row.allow_http,
     lag_ms: Number(row.lag_ms),

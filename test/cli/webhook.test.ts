@@ -59,8 +59,12 @@ describe('signalbox webhook', () => {
       types: ['lease.granted'],
       enabled: true,
     });
+    const labelled = await run('set', name, '--label', 'tenant=acme', '--label', 'branch=a=b');
+    expect(labelled.output).toMatch(/^ +labels +branch=a=b, tenant=acme$/m);
     const changed = await run('set', name, '--enabled', 'false', '--types', 'all', '--json');
-    expect(JSON.parse(changed.output)).toMatchObject({ enabled: false, types: null, queue_prefix: 'deploy/' });
+    const labels = { tenant: 'acme', branch: 'a=b' };
+    expect(JSON.parse(changed.output)).toMatchObject({ enabled: false, types: null, queue_prefix: 'deploy/', labels });
+    expect(JSON.parse((await run('set', name, '--label', 'all', '--json')).output)).toMatchObject({ labels: null });
     expect(changed.output).not.toContain('whsec_');
     expect(await stored()).toBe(secret);
   });

@@ -97,6 +97,35 @@ test('only events of the queues and types it asked for come', async () => {
   ]);
 });
 
+test('only events of claims with all the labels it asked for come, and none of no claim', async () => {
+  const { client, receiver } = await setup();
+  const labels = { tenant: 'acme', env: 'prod' };
+  const made = await subscribe(client, receiver, 'labelled', { labels });
+  expect(made.labels).toEqual(labels);
+  const hold = async (claimId: string, of: Record<string, string>) =>
+    client.release(await client.hold('q', { claim_id: claimId, labels: of }));
+  await hold('none', {});
+  await hold('part', { tenant: 'acme' });
+  await hold('all', { ...labels, branch: 'main' });
+  await hold('other', { tenant: 'other', env: 'prod' });
+  await hold('last', labels);
+  await until(() => receiver.claimsOf('lease.released').includes('last'), {
+    timeoutMs: feedPatienceMs,
+    what: 'the last has come',
+  });
+  expect(receiver.events.map(({ type, claim_id: claim }) => `${type} ${claim}`)).toEqual([
+    'lease.granted all',
+    'lease.released all',
+    'lease.granted last',
+    'lease.released last',
+  ]);
+  // What is not for it is done with all the same.
+  await until(async () => (await show(client, 'labelled')).lag_ms === 0, {
+    timeoutMs: feedPatienceMs,
+    what: 'it is not behind',
+  });
+});
+
 test('a receiver that fails gets the same message again until it takes it, and nothing is passed over', async () => {
   const { client, receiver } = await setup((_message, response, nth) => {
     if (nth === 1) response.writeHead(500).end('of no interest');

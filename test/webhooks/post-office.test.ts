@@ -64,6 +64,7 @@ async function setup({
         url: receiver.url,
         secret,
         queue_prefix: '',
+        labels: null,
         types: ['claim.queued'],
         enabled: true,
         allow_http: false,

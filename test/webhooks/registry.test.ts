@@ -77,7 +77,12 @@ describe('a secret', () => {
 
 it('the feed tells of changes without path, query and secret', async () => {
   const name = anId('hook');
-  await ask('PUT', `/v1/webhooks/${name}`, { url, types: ['lease.granted'], queue_prefix: 'a/' });
+  await ask('PUT', `/v1/webhooks/${name}`, {
+    url,
+    types: ['lease.granted'],
+    queue_prefix: 'a/',
+    labels: { tenant: 'acme' },
+  });
   await ask('DELETE', `/v1/webhooks/${name}`);
   // The feed waits for transactions that others of this server have begun.
   const { text, events } = await until(
@@ -94,6 +99,7 @@ it('the feed tells of changes without path, query and secret', async () => {
       target: 'https://hooks.example.org',
       types: ['lease.granted'],
       queue_prefix: 'a/',
+      claim_labels: { tenant: 'acme' },
       enabled: true,
       actor: 'ops',
     },
@@ -188,6 +194,9 @@ it.each([
   ['a secret without its prefix', { url, secret: given.slice(6) }],
   ['no types', { url, types: [] }],
   ['an unknown type', { url, types: ['lease.vanished'] }],
+  ['no labels at all', { url, labels: {} }],
+  ['nine labels', { url, labels: Object.fromEntries(Array.from('abcdefghi').map((name) => [name, 'x'])) }],
+  ['a label that is a number', { url, labels: { tenant: 1 } }],
   ['a prefix with a space', { url, queue_prefix: 'a b' }],
 ])('a body with %s is refused', async (_what, body) => {
   const { status, body: problem, text } = await ask('PUT', `/v1/webhooks/${anId('hook')}`, body);

@@ -228,7 +228,7 @@ test('a receiver that does not answer in time has failed', async () => {
   const hook = name as WebhookName;
   await registry.set(
     hook,
-    { url: receiver.url, secret, queue_prefix: '', types: null, enabled: true, allow_http: false },
+    { url: receiver.url, secret, queue_prefix: '', types: null, labels: null, enabled: true, allow_http: false },
     { ifVersion: undefined, actor: undefined },
   );
   const told = await registry.test(hook, { actor: undefined, signal: new AbortController().signal });

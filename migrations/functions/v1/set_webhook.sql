@@ -36,20 +36,21 @@ begin
     return;
   end if;
   v_new.version := nextval('signalbox.webhook_versions');
-  insert into signalbox.webhooks as w (name, url, secret, queue_prefix, types, enabled, allow_http, cursor_xid, cursor_id,
-      cursor_at, version, created_at, updated_at, updated_by)
-    select p_name, v_new.url, v_new.secret, v_new.queue_prefix, v_new.types, v_new.enabled, v_new.allow_http,
+  insert into signalbox.webhooks as w (name, url, secret, queue_prefix, types, labels, enabled, allow_http, cursor_xid,
+      cursor_id, cursor_at, version, created_at, updated_at, updated_by)
+    select p_name, v_new.url, v_new.secret, v_new.queue_prefix, v_new.types, v_new.labels, v_new.enabled, v_new.allow_http,
       coalesce(e.xid, '0'), coalesce(e.id, 0), v_now, v_new.version, v_now, v_now, p_actor
     from (values (1)) one left join (
       select e.xid, e.id from signalbox.events e
       where e.xid < (select signalbox.feed_horizon()) order by e.xid desc, e.id desc limit 1) e on true
     on conflict (name) do update set
       url = excluded.url, secret = excluded.secret, queue_prefix = excluded.queue_prefix, types = excluded.types,
-      enabled = excluded.enabled, allow_http = excluded.allow_http, failures = 0, next_attempt_at = null,
+      labels = excluded.labels, enabled = excluded.enabled, allow_http = excluded.allow_http, failures = 0, next_attempt_at = null,
       version = excluded.version, updated_at = excluded.updated_at, updated_by = excluded.updated_by;
   perform signalbox.record_event('webhook.changed', null, null, jsonb_build_object('webhook', p_name,
     'target', substring(v_new.url from '^https?://[^/?#]+'), 'queue_prefix', v_new.queue_prefix, 'types', v_new.types,
-    'enabled', v_new.enabled, 'version', v_new.version, 'actor', p_actor));
+    -- Not under the name of a claim's labels: the feed would take it for an event of such a claim.
+    'claim_labels', v_new.labels, 'enabled', v_new.enabled, 'version', v_new.version, 'actor', p_actor));
   return next (0, 'configured', p_name, null, jsonb_build_object('version', v_new.version,
     'secret_made', v_old.name is null and not p_settings ? 'secret'))::signalbox_v1.decision;
 end $$;

@@ -29,6 +29,7 @@ export function webhookText(webhook: ConfiguredWebhook): string {
     ['url', printable(webhook.url)],
     ['queue prefix', webhook.queue_prefix === '' ? '-' : webhook.queue_prefix],
     ['types', webhook.types?.join(', ') ?? 'all'],
+    ['labels', labelsText(webhook)],
     ['enabled', `${webhook.enabled}`],
     ['allow http', `${webhook.allow_http}`],
     ['lag', inWords(webhook.lag_ms)],
@@ -47,6 +48,16 @@ export function webhookText(webhook: ConfiguredWebhook): string {
 export function webhookTestText({ webhook, delivered, status, error, duration_ms: durationMs }: WebhookTest): string {
   const said = delivered ? `answered ${status}` : oneLine(error);
   return `${delivered ? 'delivered to' : 'not delivered to'} ${webhook}: ${said} (${inWords(durationMs)})`;
+}
+
+function labelsText({ labels }: { readonly labels?: Webhook['labels'] }): string {
+  if (labels == null) return 'all';
+  return oneLine(
+    Object.entries(labels)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(', '),
+    1000,
+  );
 }
 
 function lastAttempt({ last_attempt_at: at, last_status: status, last_error: error }: Webhook): string {
