@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { Pause } from '../runtime/pause.ts';
 import type { Service } from '../runtime/service.ts';
 import type { Database } from '../store/database.ts';
-import { advance, changesIn, rowsPerCall } from '../store/decisions.ts';
+import { advance, changesIn, type Decision, rowsPerCall } from '../store/decisions.ts';
 import { failureKind } from '../store/failures.ts';
 import type { News } from './news.ts';
 
@@ -38,7 +38,7 @@ export class Stirrer implements Service {
   }
 
   stir(queues: readonly string[]): void {
-    const key = queues.toSorted().join('\n');
+    const key = keyOf(queues);
     const restsUntilMs = this.#restsUntilMs.get(key);
     if (this.#ending.signal.aborted || queues.length === 0) return;
     if (restsUntilMs !== undefined && restsUntilMs > this.#options.clock.monotonicMs()) return;
@@ -73,28 +73,46 @@ export class Stirrer implements Service {
 
   async #advance(key: string, queues: readonly string[], signal: AbortSignal): Promise<void> {
     const { db, clock, news, onError } = this.#options;
-    for (let failures = 0; failures < attemptsMax;) {
+    for (let failures = 0; failures < attemptsMax; failures++) {
       try {
         let moved = rowsPerCall;
+        let isStuck = false;
         while (moved >= rowsPerCall) {
           const sentAtMs = clock.monotonicMs();
           const decisions = await advance(db, queues, { wait: true });
-          news().spread(decisions, sentAtMs);
+          // With all its lines at hand it asks for them again: somebody has a row of theirs.
+          const own = decisions.filter((decision) => stirredBy(decision) === key);
+          isStuck = own.length > 0;
+          news().spread(
+            decisions.filter((decision) => !own.includes(decision)),
+            sentAtMs,
+          );
           moved = changesIn(decisions);
         }
-        return;
+        if (!isStuck) return;
       } catch (error) {
         if (failureKind(error) !== 'contended') {
           onError(error);
           return;
         }
-        failures++;
-        await new Pause().wait(backoffMs(failures, { firstMs: 5, maxMs: 40 }), signal);
       }
+      await new Pause().wait(backoffMs(failures + 1, { firstMs: 5, maxMs: 40 }), signal);
     }
-    this.#restsUntilMs.set(key, clock.monotonicMs() + restMs);
-    // Few are stuck at a time; what is over is forgotten here.
-    for (const [other, untilMs] of this.#restsUntilMs)
-      if (untilMs <= clock.monotonicMs()) this.#restsUntilMs.delete(other);
+    this.#rest(key);
   }
+
+  #rest(key: string): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#restsUntilMs.set(key, nowMs + restMs);
+    // Few are stuck at a time; what is over is forgotten here.
+    for (const [other, untilMs] of this.#restsUntilMs) if (untilMs <= nowMs) this.#restsUntilMs.delete(other);
+  }
+}
+
+function stirredBy({ code, body }: Decision): string | undefined {
+  return code === 'stir' ? keyOf(body?.['queues'] as readonly string[]) : undefined;
+}
+
+function keyOf(queues: readonly string[]): string {
+  return queues.toSorted().join('\n');
 }
