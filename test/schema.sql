@@ -249,6 +249,7 @@ create table signalbox.lines (
   constraint lines_several_not_negative CHECK ((several >= 0)) NOT VALID,
   constraint lines_waiting_not_negative CHECK ((waiting >= 0))
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500);
+CREATE INDEX lines_with_cleanup ON signalbox.lines USING btree (queue) WHERE cleanup;
 
 create table signalbox.loose_ends (
   queue text collate "C" not null,

@@ -15,7 +15,7 @@ import { type Service, together } from '../runtime/service.ts';
 import { programVersion } from '../runtime/version.ts';
 import { Database } from '../store/database.ts';
 import { failureKind } from '../store/failures.ts';
-import { readLineFigures } from '../store/line-figures.ts';
+import { readDirtySlots, readLineFigures } from '../store/line-figures.ts';
 import { readMergeQueueFigures } from '../store/merge-queue-figures.ts';
 import { isWritablePrimary } from '../store/orchestrator-reads.ts';
 import { ReplicaHealth } from '../telemetry/health.ts';
@@ -107,7 +107,13 @@ export function assembleReplica({ settings, replicaId, log, url, directUrl, queu
     notificationsWork: () => listener.works,
     connections: () => db.usage(),
   });
-  metrics.lines.readWith(() => readLineFigures(db, { limit: 1000, timeoutMs: 1000 }));
+  metrics.lines.readWith(async () => {
+    const [waiting, dirty] = await Promise.all([
+      readLineFigures(db, { limit: 1000, timeoutMs: 1000 }),
+      readDirtySlots(db, { timeoutMs: 1000 }),
+    ]);
+    return { waiting, dirty };
+  });
   metrics.mergeQueues.readWith(() => readMergeQueueFigures(db, { limit: 1000, timeoutMs: 1000 }));
 
   const http = buildHttpServer({

@@ -55,7 +55,7 @@ Exit codes: the command's own, 128 + n if signal n ended it, and
   120  not run: nothing is dirty
   121  the lease was lost or not renewed in time; the command was ended
   122  not run, or --watch: a signal came
-  123  not run: the service cannot be reached, or refused the call
+  123  not run: the service cannot be reached, or refused the call: there is no such queue (--watch waits for it)
   126  not executable     127  not found`,
     );
 }
@@ -81,6 +81,7 @@ export async function cleanCommand(
   const say = flags.quiet === true ? () => undefined : warn;
   using signals = new OutsideSignals();
   let isUnreachable = false;
+  let isMissing = false;
   let failures = 0;
   for (let cleaned = 0; ;) {
     let slot: DirtySlot | undefined;
@@ -97,6 +98,10 @@ export async function cleanCommand(
           if (!isUnreachable) say(`${error.message}; trying on`);
           isUnreachable = true;
         },
+        onMissing: (error) => {
+          if (!isMissing) say(`${error.message}; waiting for it`);
+          isMissing = true;
+        },
       });
     } catch (error) {
       if (signals.signal.aborted) return runExitCode.cancelled;
@@ -104,7 +109,7 @@ export async function cleanCommand(
       warn(error.message);
       return runExitCode.noService;
     }
-    isUnreachable = false;
+    isUnreachable = isMissing = false;
     if (slot === undefined) {
       if (isAll) {
         say(`nothing is dirty in ${queue}; cleaned: ${cleaned}`);

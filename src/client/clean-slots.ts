@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { CleaningLease } from '../protocol/cleaning.ts';
 import { SignalboxError } from '../protocol/errors.ts';
-import { backoffMs } from '../runtime/backoff.ts';
+import { backoffMs, jittered } from '../runtime/backoff.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { processIdentity } from '../runtime/ids.ts';
 import { isAborted, Pause } from '../runtime/pause.ts';
@@ -16,7 +16,10 @@ export interface DirtySlotOptions {
   /** Unique per attempt; default host:pid:random. */
   readonly holder?: string | undefined;
   readonly ttlMs?: number | undefined;
-  /** How long to wait for a slot to become dirty (ms). Default 0: only what is dirty now. */
+  /**
+   * How long to wait for a slot to become dirty (ms). Default 0: only what is dirty now. Infinity also outlives the queue: one
+   * that was made on first use goes when it is idle, and comes again.
+   */
   readonly waitTimeoutMs?: number | undefined;
   /** Fails after so long (ms) without any answer of the service (15000). */
   readonly unreachableTimeoutMs?: number | undefined;
@@ -24,9 +27,14 @@ export interface DirtySlotOptions {
   readonly pollMs?: number;
   /** Told of every attempt that got no answer; the next one comes with backoff. */
   readonly onUnreachable?: (error: Error) => void;
+  /** Told of every look by a wait without end that found no such queue. */
+  readonly onMissing?: (error: SignalboxError) => void;
   /** Ends the wait; what comes back then is thrown as the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** Between two looks for a queue that is not there. */
+const missingPauseMs = 5000;
 
 /** A dirty slot that this process has, and until when, if nothing renews its lease. */
 export interface DirtySlot {
@@ -37,7 +45,7 @@ export interface DirtySlot {
 /**
  * Takes one dirty slot, by long-polls; undefined: there was none in time. The lease comes back with most of its time left, as
  * `acquireLease` gives it. Throws `ServiceUnreachableError` or `SignalboxError` if the service cannot be reached for too long
- * or refuses.
+ * or refuses, `queue_not_found` too.
  */
 export async function takeDirtySlot(
   client: SignalboxClient,
@@ -73,6 +81,13 @@ export async function takeDirtySlot(
       }
     } catch (error) {
       if (isAborted(signal)) throw signal.reason;
+      if (waitTimeoutMs === Infinity && error instanceof SignalboxError && error.code === 'queue_not_found') {
+        [failures, answeredAtMs] = [0, clock.monotonicMs()];
+        options.onMissing?.(error);
+        await new Pause().wait(jittered(Math.min(missingPauseMs, pollMs)), signal);
+        signal.throwIfAborted();
+        continue;
+      }
       // The renewal came too late, and the slot is dirty again.
       if (error instanceof SignalboxError && error.code === 'lease_lost') requestId = randomUUID();
       else if (!isTransient(error) || clock.monotonicMs() - answeredAtMs > patienceMs) throw error;

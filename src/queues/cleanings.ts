@@ -21,7 +21,6 @@ export interface CleaningsOptions {
   readonly news: News;
   readonly decisions: DecisionDesk;
   readonly cleaners: TakerRoom;
-  readonly autoCreateQueues: boolean;
   /** How long a busy line is tried for before the call is refused. */
   readonly lineWaitMs: number;
   readonly onError: (error: unknown) => void;
@@ -72,7 +71,7 @@ export class Cleanings {
   }
 
   async #cleanNow(queue: QueueName, body: CleanBody, context: CallContext): Promise<readonly Given[]> {
-    const { db, clock, news, cleaners, autoCreateQueues, lineWaitMs } = this.#options;
+    const { db, clock, news, cleaners, lineWaitMs } = this.#options;
     const untilMs = clock.monotonicMs() + lineWaitMs;
     for (let failures = 0; ; failures++) {
       const sentAtMs = clock.monotonicMs();
@@ -89,9 +88,8 @@ export class Cleanings {
         sentAtMs,
       );
       const end = decisions.find(({ item, code }) => item === 0 && code !== 'cleaning');
-      // A queue that does not exist has nothing to clean; where queues must be made first, that is an error.
-      const isRefused = end?.code !== 'served' && !(end?.code === 'queue_not_found' && autoCreateQueues);
-      if (end !== undefined && isRefused) throw refusal(end);
+      // A queue that does not exist is none that is clean: its name was mistyped, or it is not made yet.
+      if (end !== undefined && end.code !== 'served') throw refusal(end);
       // Whoever waits for the rest of them is not to wait for a watch.
       if (end?.body?.['more'] === true) cleaners.call(queue);
       return decisions.filter(({ code }) => code === 'cleaning').map((decision) => ({ decision, sentAtMs }));

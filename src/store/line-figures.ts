@@ -59,3 +59,13 @@ export async function readLineFigures(
     oldestHeadMs: Number(row.oldest_head_ms),
   }));
 }
+
+/** How many slots of all queues with clean-up wait for a cleaner. Locks nothing. */
+export async function readDirtySlots(db: Database, { timeoutMs }: { readonly timeoutMs: number }): Promise<number> {
+  const [row] = await db.query<{ dirty: string }>(
+    'read',
+    { sql: 'select coalesce(sum(n.dirty), 0) as dirty from signalbox.lines n where n.cleanup', parameters: [] },
+    { timeoutMs },
+  );
+  return Number(row?.dirty);
+}

@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
-import { within } from './within.ts';
+import { ScrapeRead } from './scrape-read.ts';
 
 /** How many wait for one reason, in all lines together. */
 export interface LineNumbers {
@@ -9,15 +9,19 @@ export interface LineNumbers {
   readonly oldestHeadMs: number;
 }
 
-/** A scrape waits so long for the database at most; then it answers without the numbers that are kept there. */
-const readMsMax = 1000;
+/** How the lines stand. */
+export interface LinesNumbers {
+  readonly waiting: readonly LineNumbers[];
+  /** Slots of all queues that wait for a cleaner. */
+  readonly dirty: number;
+}
 
-/** Who waits and why, read from the database at each scrape, so every replica says the same. */
+/** Who waits and why, and what waits for cleaners, read from the database at each scrape, so every replica says the same. */
 export class LineMetrics {
   readonly #waiting: Gauge<'waiting_for' | 'kind'>;
   readonly #oldestHead: Gauge;
-  #read: (() => Promise<readonly LineNumbers[]>) | undefined;
-  #refreshing: Promise<void> | undefined;
+  readonly #dirty: Gauge;
+  readonly #numbers = new ScrapeRead<LinesNumbers>((numbers) => this.#show(numbers));
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -32,26 +36,30 @@ export class LineMetrics {
       help: 'How long the head of a line has waited, where that is longest; 0 = nobody waits.',
       registers,
     });
+    this.#dirty = new Gauge({
+      name: 'signalbox_dirty_slots',
+      help: 'Slots of queues with clean-up that wait for a cleaner.',
+      registers,
+    });
   }
 
   /** Says where to read how the lines stand. */
-  readWith(read: () => Promise<readonly LineNumbers[]>): void {
-    this.#read = read;
+  readWith(read: () => Promise<LinesNumbers>): void {
+    this.#numbers.readWith(read);
   }
 
   /** Never throws, and never takes longer than a second: without an answer of the database there are no such gauges. */
   refresh(): Promise<void> {
-    // Scrapes that come together ask once.
-    return (this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined)));
+    return this.#numbers.refresh();
   }
 
-  async #refresh(): Promise<void> {
-    if (this.#read === undefined) return;
-    const numbers = await within(readMsMax, this.#read());
+  #show(numbers: LinesNumbers | undefined): void {
     this.#waiting.reset();
-    this.#oldestHead.remove();
+    for (const gauge of [this.#oldestHead, this.#dirty]) gauge.remove();
     if (numbers === undefined) return;
-    for (const { waitingFor, kind, waiting } of numbers) this.#waiting.set({ waiting_for: waitingFor, kind }, waiting);
-    this.#oldestHead.set(Math.max(0, ...numbers.map(({ oldestHeadMs }) => oldestHeadMs)) / 1000);
+    for (const { waitingFor, kind, waiting } of numbers.waiting)
+      this.#waiting.set({ waiting_for: waitingFor, kind }, waiting);
+    this.#oldestHead.set(Math.max(0, ...numbers.waiting.map(({ oldestHeadMs }) => oldestHeadMs)) / 1000);
+    this.#dirty.set(numbers.dirty);
   }
 }

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { within } from './within.ts';
+import { ScrapeRead } from './scrape-read.ts';
 
 /** How a merge queue stands; those of absent numbers have no gauge. */
 export interface MergeQueueNumbers {
@@ -44,9 +44,6 @@ const secondsBuckets = [0.1, 1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 
 const providersMax = 1000;
 const otherProviders = 'other';
 
-/** A scrape waits so long for the database at most; then it answers without the numbers that are kept there. */
-const readMsMax = 1000;
-
 /**
  * The metrics of merge queues: ours, and beside them those of mq-lease-service under its own names, so that dashboards need
  * no change. How the queues stand is read from the database at each scrape, by `refresh`.
@@ -65,8 +62,7 @@ export class MergeQueueMetrics {
   readonly #holdSeconds: Histogram;
   readonly #refusals: Counter<'code'>;
   readonly #providers = new Set<string>();
-  #read: (() => Promise<readonly MergeQueueNumbers[]>) | undefined;
-  #refreshing: Promise<void> | undefined;
+  readonly #numbers = new ScrapeRead<readonly MergeQueueNumbers[]>((numbers) => this.#show(numbers));
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -149,7 +145,7 @@ export class MergeQueueMetrics {
 
   /** Says where to read how the queues stand. */
   readWith(read: () => Promise<readonly MergeQueueNumbers[]>): void {
-    this.#read = read;
+    this.#numbers.readWith(read);
   }
 
   /**
@@ -157,8 +153,7 @@ export class MergeQueueMetrics {
    * the database there are no such gauges.
    */
   refresh(): Promise<void> {
-    // Scrapes that come together ask once.
-    return (this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined)));
+    return this.#numbers.refresh();
   }
 
   /** All other routes are not counted. */
@@ -193,9 +188,7 @@ export class MergeQueueMetrics {
     return this.#providers.has(providerId) ? providerId : otherProviders;
   }
 
-  async #refresh(): Promise<void> {
-    if (this.#read === undefined) return;
-    const numbers = await within(readMsMax, this.#read());
+  #show(numbers: readonly MergeQueueNumbers[] | undefined): void {
     for (const gauge of [this.#leaseRequests, this.#pending, this.#oldestWait, this.#holderAge]) gauge.reset();
     for (const { queue, providerId, pending, known, oldestWaitMs, holderAgeMs } of numbers ?? []) {
       this.#leaseRequests.set({ provider_id: providerId }, known);

@@ -88,6 +88,19 @@ test('exits with 120 when nothing is dirty, at once or after --wait; with --all 
   expect(await all.ended).toMatchObject({ exitCode: 0 });
 });
 
+test('a queue that is not there is told of, with 123; --watch waits for it', async () => {
+  const queue = anId('clean');
+  await using cleaner = await clean(queue, 'echo never', '--wait', '10s');
+  expect(await cleaner.ended).toMatchObject({ exitCode: 123 });
+  expect(cleaner.output).toBe(`signalbox: There is no queue ${queue}.\n`);
+  await using watcher = await clean(queue, 'echo cleaned', '--watch');
+  await watcher.line(/waiting for it/);
+  await app.client.put(queue, { cleanup: true });
+  await soil(queue, 'a');
+  await watcher.line(/^cleaned$/m);
+  await watcher.terminate();
+});
+
 test('--all cleans one after another, and stops at a command that fails', async () => {
   const queue = await dirtyQueue('a');
   const file = join(directory, queue);

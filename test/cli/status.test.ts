@@ -61,6 +61,16 @@ describe('signalbox status', () => {
     expect(output).not.toContain('more in line');
   });
 
+  it('tells of slots that are dirty, and who cleans one', async () => {
+    const { client } = app;
+    await client.put('bench', { cleanup: true, concurrency_limit: 3 });
+    for (const lease of [await client.hold('bench'), await client.hold('bench')]) await client.release(lease);
+    await client.ask('POST', '/v1/queues/bench/clean', { holder: 'mop:1', ttl_ms: 60_000 });
+    const { output } = await status('bench');
+    expect(output).toMatch(/^bench +3 +0 +0 +0 +0 +- +dirty 1, cleaning 1$/m);
+    expect(output).toMatch(/^ {2}slot \d +\S+ +mop:1 +\S+ left +token \d+, cleaning$/m);
+  });
+
   it('--json is one document in the words of the HTTP interface', async () => {
     const { output } = await status('--json', '--prefix', 'deploy/');
     const document = JSON.parse(output) as Status;

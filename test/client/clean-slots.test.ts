@@ -67,8 +67,25 @@ test('a watch waits for what becomes dirty until its signal aborts', async () =>
   expect(seen).toEqual(['a', 'late']);
 });
 
-test('nothing dirty is undefined; a service that is not there is thrown', async () => {
-  expect(await takeDirtySlot(clientOf(), { queue: anId('q'), waitTimeoutMs: 50 })).toBeUndefined();
+test('a watch outlives its queue, which goes when it is idle and comes again', async () => {
+  const queue = anId('q');
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const missing = Promise.withResolvers<undefined>();
+  const options = { queue, watch: true, pollMs: 50, signal: stop.signal, onMissing: () => missing.resolve(undefined) };
+  const watching = cleanSlots(clientOf(), options, ({ lease }) => void seen.push(lease.previous.claim_id));
+  await missing.promise;
+  await parts.client.put(queue, { cleanup: true });
+  await parts.client.release(await parts.client.hold(queue, { claim_id: 'a' }));
+  await until(() => seen.length === 1, { what: 'it was cleaned' });
+  stop.abort();
+  expect(await watching).toBe(1);
+});
+
+test('nothing dirty is undefined; a queue or a service that is not there is thrown', async () => {
+  expect(await takeDirtySlot(clientOf(), { queue: await dirtyQueue([]), waitTimeoutMs: 50 })).toBeUndefined();
+  const missing = takeDirtySlot(clientOf(), { queue: anId('q'), waitTimeoutMs: 10_000 });
+  await expect(missing).rejects.toMatchObject({ code: 'queue_not_found' });
   const nowhere = new SignalboxClient({ url: 'http://127.0.0.1:9' });
   await expect(takeDirtySlot(nowhere, { queue: 'q', unreachableTimeoutMs: 200 })).rejects.toThrow();
 });

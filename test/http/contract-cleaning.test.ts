@@ -121,9 +121,16 @@ describe('POST /v1/queues/{queue}/clean', () => {
 
   it('answers with none when there is nothing to clean: at once, or when wait_ms is over', async () => {
     const queue = anId('q');
-    expect(await clean(queue)).toMatchObject({ status: 200, body: { claims: [] } });
     await client.put(queue, { cleanup: true });
+    expect(await clean(queue)).toMatchObject({ status: 200, body: { claims: [] } });
     expect(await clean(queue, { wait_ms: 50 })).toMatchObject({ status: 200, body: { claims: [] } });
+  });
+
+  it('a queue that does not exist is 404 queue_not_found, at once, and is not made', async () => {
+    const queue = anId('q');
+    for (const waitMs of [0, 60_000])
+      expect(await clean(queue, { wait_ms: waitMs })).toMatchObject({ status: 404, body: { code: 'queue_not_found' } });
+    expect((await client.queue(queue)).status).toBe(404);
   });
 
   it('the same request again is answered with the same slot', async () => {

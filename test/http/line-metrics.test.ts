@@ -7,12 +7,12 @@ oneReplica((parts) => ({ replica } = parts));
 
 async function scrape(): Promise<readonly string[]> {
   const response = await fetch(`${replica.url}/metrics`);
-  return (await response.text()).split('\n').filter((line) => /^signalbox_(waiting\{|oldest_head)/.test(line));
+  return (await response.text()).split('\n').filter((line) => /^signalbox_(waiting\{|oldest_head|dirty)/.test(line));
 }
 
 describe('the metrics of lines', () => {
   it('count who waits by reason, and tell how long the oldest head has', async () => {
-    expect(await scrape()).toEqual(['signalbox_oldest_head_wait_seconds 0']);
+    expect(await scrape()).toEqual(['signalbox_oldest_head_wait_seconds 0', 'signalbox_dirty_slots 0']);
     const { client } = replica;
     await client.hold('busy', { claim_id: 'held' });
     for (const claim of ['a', 'b', 'c']) await client.acquire('busy', { claim_id: claim });
@@ -42,7 +42,10 @@ describe('the metrics of lines', () => {
     await client.acquire('rests', { claim_id: 'a' });
     await client.hold('taken', { claim_id: 'held' });
     await client.acquire('free', { claim_id: 'both', also: ['taken'] });
+    await client.put('cleaned-too', { cleanup: true, concurrency_limit: 2 });
+    for (const claim of ['a', 'b']) await client.release(await client.hold('cleaned-too', { claim_id: claim }));
     const counts = (await scrape()).join('\n');
+    expect(counts).toContain('signalbox_dirty_slots 3');
     for (const word of ['cleanup', 'lock_delay', 'other_queue'])
       expect(counts).toContain(`signalbox_waiting{waiting_for="${word}",kind="claim"} 1\n`);
   });

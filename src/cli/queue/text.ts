@@ -22,7 +22,7 @@ export function queueText(queue: QueueDetail): string {
     queuesTable([queue]),
     indented(table([], settings)),
     `  version ${version}${isAutoCreated ? ', made on first use' : ''}`,
-    ...(queue.held + queue.waiting > 0 ? [queueBlock(queue)] : []),
+    ...(hasBlock(queue) ? [queueBlock(queue)] : []),
   ].join('\n\n');
 }
 
@@ -32,6 +32,8 @@ function queueRow(queue: QueueSummary): readonly string[] {
     ...(queue.closed ? ['closed'] : []),
     ...(queue.blocked ? ['blocked'] : []),
     ...(queue.draining > 0 ? [`draining ${queue.draining}`] : []),
+    ...(queue.dirty > 0 ? [`dirty ${queue.dirty}`] : []),
+    ...(queue.cleaning > 0 ? [`cleaning ${queue.cleaning}`] : []),
   ].join(', ');
   return [
     queue.queue,
@@ -45,14 +47,19 @@ function queueRow(queue: QueueSummary): readonly string[] {
   ];
 }
 
-/** Who holds, and the heads of the line with reasons: claims with their holders, then runs, which nobody holds yet. */
-export function queueBlock({ queue, holders, line, run_line: runs, held, waiting }: QueueDetail): string {
+/** Whether there is anybody to be shown by `queueBlock`. */
+export function hasBlock({ held, cleaning, waiting }: QueueSummary): boolean {
+  return held + cleaning + waiting > 0;
+}
+
+/** Who holds or cleans, and the heads of the line with reasons: claims with their holders, then runs, which nobody holds yet. */
+export function queueBlock({ queue, holders, line, run_line: runs, held, cleaning, waiting }: QueueDetail): string {
   const holderRows = holders.map((lease) => [
     `slot ${lease.slot}`,
     lease.claim_id,
     lease.holder,
     lease.expired ? 'expired' : `${inWords(lease.ttl_remaining_ms)} left`,
-    `token ${lease.fencing_token}${lease.release_requested ? ', asked to stop' : ''}`,
+    `token ${lease.fencing_token}${lease.kind === 'cleaning' ? ', cleaning' : ''}${lease.release_requested ? ', asked to stop' : ''}`,
   ]);
   const lineRows = line.map((claim) => [
     `position ${claim.position}`,
@@ -71,7 +78,7 @@ export function queueBlock({ queue, holders, line, run_line: runs, held, waiting
   ]);
   const shown = line.length + runs.length;
   const more = [
-    ...(held > holders.length ? [`  and ${held - holders.length} more holders`] : []),
+    ...(held + cleaning > holders.length ? [`  and ${held + cleaning - holders.length} more holders`] : []),
     ...(waiting > shown ? [`  and ${waiting - shown} more in line`] : []),
   ];
   return [queue, indented(table([], [...holderRows, ...lineRows, ...runRows])), ...more]

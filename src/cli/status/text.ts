@@ -1,7 +1,7 @@
 import type { OrchestratorView } from '../../protocol/orchestrator.ts';
 import { inWords } from '../duration.ts';
 import { mergeQueueBlock, mergeQueuesTable } from '../merge-queue/text.ts';
-import { queueBlock, queuesTable } from '../queue/text.ts';
+import { hasBlock, queueBlock, queuesTable } from '../queue/text.ts';
 import type { Status } from '../status.ts';
 import { table } from './table.ts';
 
@@ -12,7 +12,7 @@ export function statusText({ orchestrator, queues, merge_queues: mergeQueues, mi
       ? [`${url}  (leader and replicas: not with this token)`]
       : leadershipBlocks(orchestrator, url)),
     queues.length === 0 ? (mergeQueues.length === 0 ? 'no queues' : '') : queuesTable(queues),
-    ...queues.filter(({ held, waiting }) => held + waiting > 0).map((queue) => queueBlock(queue)),
+    ...queues.filter(hasBlock).map((queue) => queueBlock(queue)),
     ...(mergeQueues.length === 0 ? [] : [mergeQueuesTable(mergeQueues)]),
     ...mergeQueues.filter(({ requests }) => requests.length > 0).map((queue) => mergeQueueBlock(queue)),
     ...missing.map((name) => `there is no queue ${name}`),
