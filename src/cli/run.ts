@@ -22,6 +22,8 @@ export interface RunFlags extends ServiceFlags {
   readonly latestOnly?: true;
   readonly waitTimeout?: number;
   readonly maxWait?: number;
+  readonly batch?: string;
+  readonly batchRank?: number;
   readonly claimId?: string;
   readonly holder?: string;
   readonly label?: Readonly<Record<string, string>>;
@@ -59,6 +61,8 @@ export function describeRun(command: Command): Command {
       "the service ends the claim if it still waits after so long, whatever becomes of this process (default: the queue's)",
       durationMs(1000, 31_536_000_000),
     )
+    .option('--batch <name>', 'runs of one event stand together in line, in the order in which they came')
+    .option('--batch-rank <n>', 'the order within the batch, smaller first; equal ones as they came (default: 0)', rank)
     .option('--claim-id <id>', 'name of this wish, for status, cancel and logs (default: a new one)')
     .option('--holder <holder>', 'who holds; must differ from every other holder (default: host:pid:random)')
     .option('--label <k=v>', 'a label of the claim; may be repeated', labels)
@@ -99,6 +103,8 @@ Exit codes: the command's own, 128 + n if signal n ended it, and
  * Exit codes: `runExitCode`; else the command's own.
  */
 export async function runCommand(flags: RunFlags, words: readonly string[], environment: Environment): Promise<number> {
+  if (flags.batchRank !== undefined && flags.batch === undefined)
+    throw new InvalidArgumentError('--batch-rank goes with --batch only.');
   const client = clientOf(flags, environment);
   const { queue, ttl: ttlMs, priority, waitTimeout: waitTimeoutMs, claimId, label } = flags;
   using ownLines = new OwnLines();
@@ -121,6 +127,8 @@ export async function runCommand(flags: RunFlags, words: readonly string[], envi
       labels: label,
       waitTimeoutMs,
       maxWaitMs: flags.maxWait,
+      batch: flags.batch,
+      batchRank: flags.batchRank,
       signal: signals.signal,
       onWaiting: (_position, _reason, claim) => {
         isUnreachable = false;
@@ -204,6 +212,12 @@ function messageOf(reason: unknown): string {
 
 function wholeNumber(text: string): number {
   if (!/^-?\d{1,7}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function rank(text: string): number {
+  if (!/^\d{1,7}$/.test(text) || Number(text) > 1_000_000)
+    throw new InvalidArgumentError('It must be a whole number from 0 to 1000000.');
   return Number(text);
 }
 

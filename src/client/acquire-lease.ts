@@ -32,6 +32,9 @@ export interface AcquireLeaseOptions {
    * also when nobody asks any more. Default, and at most: the queue's `max_wait_ms`.
    */
   readonly maxWaitMs?: number | undefined;
+  /** Claims of one batch stand together in line, in the order in which they came, or by rank (0; smaller first). */
+  readonly batch?: string | undefined;
+  readonly batchRank?: number | undefined;
   /** Fails after so long (ms) without any answer of the service; 15000 before the first answer, then 60000. */
   readonly unreachableTimeoutMs?: number | undefined;
   /** How long one request waits (ms, 5000): position and reason are as old at most. */
@@ -81,6 +84,8 @@ export async function acquireLease(
     labels: options.labels,
     metadata: options.metadata,
     max_wait_ms: options.maxWaitMs,
+    batch: options.batch,
+    batch_rank: options.batchRank,
   } satisfies AcquireRequest;
   const startedAtMs = clock.monotonicMs();
   const leftMs = () => startedAtMs + waitTimeoutMs - clock.monotonicMs();

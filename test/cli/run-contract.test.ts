@@ -164,4 +164,32 @@ describe('the contract of signalbox run', () => {
     expect(await wrapper.terminate()).toMatchObject({ exitCode: 143 });
     expect(await endsOf(database, queue)).toMatchObject([{ state: 'released', outcome: 'cancelled' }]);
   });
+
+  it('--batch: runs of one event stand together, in the order of their rank', async () => {
+    const queue = anId('batch');
+    const held = await app.client.hold(queue);
+    const wait = async (claim: string, place: number, ...flags: string[]) => {
+      const run = await runScript(app.url, queue, 'true', { flags: ['--claim-id', claim, ...flags] });
+      await untilWaiting(app.client, queue, place);
+      return run;
+    };
+    await using first = await wait('test', 1, '--batch', 'push-41', '--batch-rank', '1');
+    await using other = await wait('other', 2);
+    await using second = await wait('deploy', 3, '--batch', 'push-41', '--batch-rank', '2');
+    await using third = await wait('lint', 4, '--batch', 'push-41');
+    const { line } = (await app.client.queue(queue)).body;
+    expect(line.map(({ claim_id: claim }) => claim)).toEqual(['lint', 'test', 'deploy', 'other']);
+    await app.client.release(held);
+    for (const run of [first, other, second, third]) expect(await run.ended).toMatchObject({ exitCode: 0 });
+  });
+
+  it.each([
+    ['--batch-rank alone', ['--batch-rank', '1'], '--batch-rank goes with --batch only.'],
+    ['a rank that is none', ['--batch', 'b', '--batch-rank', '-1'], 'It must be a whole number from 0 to 1000000.'],
+  ])('%s is a usage error', async (_title, flags, told) => {
+    await using run = await runScript(app.url, anId('batch'), 'echo never', { flags });
+    expect(await run.ended).toMatchObject({ exitCode: 2 });
+    expect(run.output).toContain(told);
+    expect(run.output).not.toContain('never\n');
+  });
 });
