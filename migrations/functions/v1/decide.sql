@@ -30,7 +30,9 @@ declare
   v_queues text[];
   v_locked text[];
   v_movable text[];       -- queues where a place that becomes free is for somebody
+  v_served record;        -- of serve_heads
   v_apart text[];         -- queues whose operations are decided one by one
+  v_crowded text[];       -- queues of which more than one operation is still to be decided
   v_is_crowded boolean;   -- a queue is named more than once
   v_is_poll boolean;      -- an acquire may be about a claim that is known
   v_has_acquires boolean;
@@ -109,22 +111,28 @@ begin
     return query select * from unnest(v_decisions);
     v_answered := v_answered || array(select d.item from unnest(v_decisions) d);
     if v_movable <> '{}' then
-      for v_queue in select distinct d.queue collate "C" from unnest(v_decisions) d where d.queue = any(v_movable) order by 1 loop
-        return query select * from signalbox.advance_line(v_queue);
+      v_movable := array(
+        select distinct d.queue collate "C" from unnest(v_decisions) d where d.queue = any(v_movable) order by 1);
+    end if;
+    if v_movable <> '{}' then
+      v_served := signalbox.serve_heads(v_movable);
+      return query select * from unnest(v_served.decisions);
+      foreach v_queue in array v_movable loop
+        if v_queue <> all(v_served.served) then
+          return query select * from signalbox.advance_line(v_queue);
+        end if;
       end loop;
       v_queue := null;
     end if;
   end if;
+  if v_is_poll then
+    v_known := signalbox.known_claims(v_operations);
+  end if;
   if v_has_acquires and v_may_grant then
-    if v_is_crowded then
-      v_apart := v_apart || array(
-        select o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered)
-        group by o.queue having count(*) > 1);
-    end if;
-    if v_is_poll then
-      v_known := signalbox.known_claims(v_operations);
-    end if;
-    v_decisions := signalbox.grant_free(v_operations, v_answered || v_known, v_apart);
+    v_crowded := case when v_is_crowded then array(
+      select o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered)
+      group by o.queue having count(*) > 1) else '{}' end;
+    v_decisions := signalbox.grant_free(v_operations, v_answered || v_known, v_apart || v_crowded);
     if not p_brief then
       v_decisions := signalbox.whole_leases(v_decisions);
     end if;
@@ -141,6 +149,24 @@ begin
   end if;
   if cardinality(v_answered) = cardinality(v_operations) then
     return;
+  end if;
+  if v_has_acquires then
+    if v_is_crowded then
+      -- Endings come first, a known claim is asked for in its turn, and what was just enqueued is known too.
+      v_apart := v_apart || array(
+        select o.queue from unnest(v_operations) with ordinality o
+        where o.ordinality - 1 <> all(v_answered) and (o.op <> 'acquire' or o.ordinality - 1 = any(v_known))
+          or o.op = 'enqueue'
+        union
+        select o.queue from unnest(v_operations) with ordinality o where o.ordinality - 1 <> all(v_answered)
+        group by o.queue, o.claim_id having count(*) > 1);
+    end if;
+    v_decisions := signalbox.join_full_lines(v_operations, v_answered || v_known, v_apart);
+    return query select * from unnest(v_decisions);
+    v_answered := v_answered || array(select d.item from unnest(v_decisions) d);
+    if cardinality(v_answered) = cardinality(v_operations) then
+      return;
+    end if;
   end if;
 
   for v_operation in

@@ -1,7 +1,16 @@
 import type pg from 'pg';
 import { expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase } from '../../support/database.ts';
-import { acquireItem, decide, makeQueues, oneOf, releaseItem, renewItem, renewItems } from '../../support/sql-verbs.ts';
+import {
+  type Answer,
+  acquireItem,
+  decide,
+  makeQueues,
+  oneOf,
+  releaseItem,
+  renewItem,
+  renewItems,
+} from '../../support/sql-verbs.ts';
 
 /** Rows that this database's statements read: by sequential scans, and entries and rows through indexes. */
 async function rowsRead(client: pg.Client): Promise<number> {
@@ -14,7 +23,7 @@ async function rowsRead(client: pg.Client): Promise<number> {
   return read;
 }
 
-/** Each queue held, renewed and released, twice: what a busy replica does all day. */
+/** Each queue held, renewed and released, then held, waited for and handed over: what a busy replica does all day. */
 async function useAll(client: pg.Client, used: readonly string[], round: string): Promise<void> {
   const acquires = used.map((queue) => acquireItem(queue, round));
   const held = await decide(client, acquires);
@@ -27,13 +36,20 @@ async function useAll(client: pg.Client, used: readonly string[], round: string)
   const releases = held.map(({ queue, claim_id, body }) => releaseItem(queue, claim_id ?? '', body.fencing_token));
   const mixed = await decide(client, [...releases, ...used.map((queue) => acquireItem(queue, `${round} again`))]);
   expect(mixed.map(({ code }) => code)).toEqual([...used.map(() => 'released'), ...used.map(() => 'held')]);
-  await decide(
+  const joined = await decide(
     client,
-    mixed
-      .filter(({ code }) => code === 'held')
-      .map(({ queue, claim_id, body }) => releaseItem(queue, claim_id ?? '', body.fencing_token)),
+    used.map((queue) => acquireItem(queue, `${round} next`)),
   );
+  expect(joined.map(({ code }) => code)).toEqual(used.map(() => 'waiting'));
+  const handedOver = await decide(client, releasesOf(mixed));
+  expect(handedOver.map(({ code }) => code)).toEqual([...used.map(() => 'released'), ...used.map(() => 'held')]);
+  await decide(client, releasesOf(handedOver));
 }
+
+const releasesOf = (answers: readonly Answer[]) =>
+  answers
+    .filter(({ code }) => code === 'held')
+    .map(({ queue, claim_id, body }) => releaseItem(queue, claim_id ?? '', body.fencing_token));
 
 async function costOf(client: pg.Client, used: readonly string[], round: string): Promise<number> {
   const before = await rowsRead(client);
@@ -57,11 +73,19 @@ async function fill(db: TestDatabase, queues: number): Promise<void> {
      select 'other' || n, 'past' || n, 'h', 'cancelled', 'cancelled', true, 0, 'wait', '{}', '{}', now(), now()
      from generate_series(1, ${queues * 2}) n`,
   );
+  await db.query(
+    `insert into signalbox.waiting (queue, claim_id, seq, priority, mode, holder, ttl_ms, enqueued_at)
+     select 'other' || n, 'waits' || n, n, 0, 'wait', 'h', 30000, now() from generate_series(1, ${queues}) n`,
+  );
+  await db.query(
+    `insert into signalbox.heard (queue, claim_id, heard_at, listens_until)
+     select queue, claim_id, now(), now() from signalbox.waiting where queue like 'other%'`,
+  );
 }
 
 /** Queues of a database that nobody analyses behind the test's back. */
 async function makeUsed(db: TestDatabase, count: number): Promise<readonly string[]> {
-  for (const table of ['lines', 'leases', 'queues'])
+  for (const table of ['lines', 'leases', 'queues', 'waiting', 'heard'])
     await db.query(`alter table signalbox.${table} set (autovacuum_enabled = off)`);
   const used = Array.from({ length: count }, (_, index) => `used${index}`);
   await makeQueues(db, used);
@@ -95,7 +119,7 @@ test.each([1, 10])(
     await fill(db, 20_000);
     const client = await db.connect();
     await useAll(client, used, 'at first');
-    for (const table of ['lines', 'leases', 'queues'])
+    for (const table of ['lines', 'leases', 'queues', 'waiting', 'heard'])
       await db.query(`delete from signalbox.${table} where queue like 'other%'`);
     await db.query('vacuum analyze');
     await useAll(client, used, 'drained');

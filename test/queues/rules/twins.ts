@@ -15,14 +15,16 @@ export interface Twins extends AsyncDisposable {
   both<T>(work: (db: TestDatabase) => Promise<T>): Promise<readonly [T, T]>;
   /** Forgets every queue, claim and event of both. */
   clear(): Promise<void>;
-  /** How many releases of the first were answered set-wise so far. */
-  setWiseReleases(): Promise<number>;
+  /** How many decisions of the first were made set-wise so far. */
+  setWise(): Promise<Readonly<Record<'released' | 'held' | 'waiting', number>>>;
 }
 
 export async function openTwins(): Promise<Twins> {
   const [usual, single] = await Promise.all([freshDatabase(), freshDatabase()]);
-  for (const name of ['grant_free', 'release_held', 'renew_fitting']) await disable(single, name);
-  await countSetWiseReleases(usual);
+  for (const name of ['grant_free', 'release_held', 'renew_fitting', 'join_full_lines']) await disable(single, name);
+  await single.query(`create or replace function signalbox.serve_heads(p_queues text[], out decisions signalbox_v1.decision[],
+    out served text[]) language plpgsql as $$ begin decisions := '{}'; served := '{}'; end $$`);
+  await countSetWise(usual);
   const { start } = await oneOf<{ start: string }>(
     usual,
     `select (date_trunc('day', now() at time zone 'UTC') + interval '23:59:30')::text || '+00' as start`,
@@ -41,8 +43,13 @@ export async function openTwins(): Promise<Twins> {
     clear: async () => {
       await both((db) => db.query(`truncate ${tables.map((table) => `signalbox.${table}`).join(', ')}`));
     },
-    setWiseReleases: async () =>
-      (await oneOf<{ count: number }>(usual, 'select count(*)::integer as count from public.set_wise')).count,
+    setWise: () =>
+      oneOf(
+        usual,
+        `select count(*) filter (where code = 'released')::integer as released,
+           count(*) filter (where code = 'held')::integer as held,
+           count(*) filter (where code = 'waiting')::integer as waiting from public.set_wise`,
+      ),
     [Symbol.asyncDispose]: async () => {
       await Promise.all([usual[Symbol.asyncDispose](), single[Symbol.asyncDispose]()]);
     },
@@ -60,16 +67,31 @@ async function disable(db: TestDatabase, name: string): Promise<void> {
     returns signalbox_v1.decision[] language plpgsql as $$ begin return '{}'; end $$`);
 }
 
-async function countSetWiseReleases(db: TestDatabase): Promise<void> {
-  await db.query('create table public.set_wise (item integer)');
-  await db.query('alter function signalbox.release_held rename to release_held_as_it_is');
+async function countSetWise(db: TestDatabase): Promise<void> {
+  await db.query('create table public.set_wise (code text)');
+  for (const name of ['release_held', 'serve_heads', 'join_full_lines'])
+    await db.query(`alter function signalbox.${name} rename to ${name}_as_it_is`);
   await db.query(`create function signalbox.release_held(p_operations signalbox.operation[], p_apart text[])
     returns signalbox_v1.decision[] language plpgsql as $$
     declare
       v_decisions signalbox_v1.decision[] := signalbox.release_held_as_it_is(p_operations, p_apart);
     begin
-      insert into public.set_wise select d.item from unnest(v_decisions) d;
+      insert into public.set_wise select d.code from unnest(v_decisions) d;
       return v_decisions;
+    end $$`);
+  await db.query(`create function signalbox.join_full_lines(p_operations signalbox.operation[], p_not integer[],
+      p_apart text[]) returns signalbox_v1.decision[] language plpgsql as $$
+    declare
+      v_decisions signalbox_v1.decision[] := signalbox.join_full_lines_as_it_is(p_operations, p_not, p_apart);
+    begin
+      insert into public.set_wise select d.code from unnest(v_decisions) d;
+      return v_decisions;
+    end $$`);
+  await db.query(`create function signalbox.serve_heads(p_queues text[], out decisions signalbox_v1.decision[],
+      out served text[]) language plpgsql as $$
+    begin
+      select h.decisions, h.served into decisions, served from signalbox.serve_heads_as_it_is(p_queues) h;
+      insert into public.set_wise select d.code from unnest(decisions) d;
     end $$`);
 }
 
