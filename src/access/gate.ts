@@ -53,7 +53,8 @@ export class Gate implements Gatekeeper {
     if (!snapshot.tokensExist && isOpenWithoutTokens) return anybody;
     if (authorization === undefined)
       throw new SignalboxError('unauthenticated', {
-        detail: 'This call needs a token: send "Authorization: Bearer sbx_…".',
+        detail:
+          'This call needs a token: send "Authorization: Bearer sbx_…"; signalbox sends what is in SIGNALBOX_TOKEN.',
       });
     const presented = parseBearer(authorization);
     if (presented === undefined)

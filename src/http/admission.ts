@@ -54,11 +54,17 @@ export function admit(
   const query = url.indexOf('?');
   if (request.is404) {
     const methods = routes.methodsOf(query === -1 ? url : url.slice(0, query));
-    if (methods.length === 0) throw new SignalboxError('route_not_found');
+    if (methods.length === 0) throw new SignalboxError('route_not_found', { detail: unknownPathText(url) });
     const allow = methods.join(', ');
     reply.header('allow', allow);
     throw new SignalboxError('method_not_allowed', { detail: `This path knows ${allow}.` });
   }
   if (query !== -1 && url.includes('%', query) && !isPercentEncoded(url.slice(query)))
     throw new SignalboxError('invalid_request', { detail: 'The query string is not correctly percent-encoded.' });
+}
+
+/** Names with slashes are what queues are called after, and what is pasted into a path as it is. */
+function unknownPathText(url: string): string {
+  const isOfName = /^\/v1\/(queues|queue-patterns|merge-queues|applied-files)\//.test(url);
+  return isOfName ? 'There is no such route. A slash in a name is written %2F in a path.' : 'There is no such route.';
 }

@@ -3,6 +3,7 @@ import type { Caller } from '../protocol/access.ts';
 import { type BatchOp, batchOperations } from '../protocol/batch.ts';
 import type { CallContext, Coordinator } from '../protocol/coordinator.ts';
 import { type ErrorCode, SignalboxError } from '../protocol/errors.ts';
+import { issueText } from '../protocol/issue-text.ts';
 import { authoriseAlso, refusalOf } from './authorization.ts';
 import type { Needs } from './operation.ts';
 import { payloadOf } from './payload.ts';
@@ -91,7 +92,7 @@ export function checked(element: unknown, { needs, schema }: Batchable, caller: 
   const { queue } = element as { queue?: unknown };
   const refusal = refusalOf(caller, needs, typeof queue === 'string' ? queue : undefined);
   if (refusal !== undefined) throw refusal;
-  const result = schema.safeParse(element);
+  const result = schema.safeParse(element, { error: issueText });
   if (!result.success) throw invalidRequest('body', result.error);
   authoriseAlso(caller, needs, result.data);
   return result.data;

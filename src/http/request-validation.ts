@@ -1,10 +1,13 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { SignalboxError } from '../protocol/errors.ts';
+import { issueText } from '../protocol/issue-text.ts';
 import type { RequestFault } from './problem.ts';
 
 /** A body of 64 KiB can hold thousands of mistakes; a person mends these first. */
 const faultsMax = 20;
+/** In `detail`; `errors` has the others too. */
+const faultsToldMax = 3;
 /** Enough for the longest field name we know and our longest message; the rest is the caller's own text. */
 const textLengthMax = 200;
 
@@ -34,10 +37,13 @@ export function invalidRequest(part: string, error: z.core.$ZodError): Signalbox
     .slice(0, faultsMax)
     .flatMap((issue) => faultsOf(issue, part))
     .slice(0, faultsMax);
-  const first = errors[0];
-  const where = first === undefined || first.path === '' ? `the ${part}` : `${part} ${first.path}`;
+  const told = errors.slice(0, faultsToldMax).map(({ path, message }) => {
+    const where = path === '' ? `the ${part}` : `${part} ${path}`;
+    return `${where}: ${message}`;
+  });
+  const more = errors.length > told.length ? [`and ${errors.length - told.length} more`] : [];
   return new SignalboxError('invalid_request', {
-    detail: first === undefined ? `${where} does not fit` : `${where}: ${first.message}`,
+    detail: told.length === 0 ? `the ${part} does not fit` : [...told, ...more].join('; '),
     extra: { errors },
   });
 }
@@ -47,7 +53,7 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
   const part = parts[httpPart ?? ''] ?? 'headers';
   return (data: unknown) => {
     // fastify hands an absent body over as null.
-    const result = schema.safeParse(part === 'body' && data === null ? undefined : data);
+    const result = schema.safeParse(part === 'body' && data === null ? undefined : data, { error: issueText });
     return result.success ? { value: result.data } : { error: invalidRequest(part, result.error) };
   };
 };

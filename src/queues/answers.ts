@@ -89,6 +89,19 @@ export function releaseAnswer(decision: Decision): ReleaseAnswer {
   }
 }
 
+const busyTexts: Readonly<Record<string, string>> = {
+  no_free_slot: 'has no free place',
+  behind_others: 'has no place for newcomers: others wait in line',
+  paused: 'is paused',
+  limit_zero: 'grants nothing: its limit is 0',
+  lock_delay: 'keeps its free place empty for its lock delay',
+  cleanup: 'has no clean place free: a cleaner must clean one first',
+};
+
+function busyText(waitingFor: string): string {
+  return Object.hasOwn(busyTexts, waitingFor) ? (busyTexts[waitingFor] ?? '') : `grants nothing now: ${waitingFor}`;
+}
+
 /** The refusals of every verb, as they leave. */
 export function refusal(decision: Decision): Error {
   const body = decision.body ?? {};
@@ -109,7 +122,7 @@ export function refusal(decision: Decision): Error {
       return new SignalboxError('token_mismatch', { detail: `${claim} never had this fencing token.` });
     case 'queue_busy':
       return new SignalboxError('queue_busy', {
-        detail: `Queue ${decision.queue} grants nothing now: ${String(body['waiting_for'])}.`,
+        detail: `Queue ${decision.queue} ${busyText(String(body['waiting_for']))}.`,
         extra: { waiting_for: body['waiting_for'] },
       });
     case 'queue_closed':

@@ -17,16 +17,19 @@ describe('skip_if_busy', () => {
   });
 
   it.each([
-    ['full', {}],
-    ['paused', { paused: true }],
-    ['limited to 0', { concurrency_limit: 0 }],
-  ])('on a queue that is %s is 409 queue_busy at once and leaves no claim', async (_what, settings) => {
+    ['full', {}, 'has no free place'],
+    ['paused', { paused: true }, 'is paused'],
+    ['limited to 0', { concurrency_limit: 0 }, 'grants nothing: its limit is 0'],
+  ])('on a queue that is %s is 409 queue_busy at once and leaves no claim', async (_what, settings, text) => {
     const queue = anId('q');
     await client.put(queue, settings);
     if (Object.keys(settings).length === 0) await client.hold(queue);
     const sentAtMs = performance.now();
     const asked = { claim_id: 'skip', holder: 'me', mode: 'skip_if_busy', wait_ms: 20_000 } as const;
-    expect(await client.acquire(queue, asked)).toMatchObject(busy);
+    expect(await client.acquire(queue, asked)).toMatchObject({
+      ...busy,
+      body: { code: 'queue_busy', detail: `Queue ${queue} ${text}.` },
+    });
     expect(performance.now() - sentAtMs).toBeLessThan(10_000);
     expect(await client.get(queue, 'skip')).toMatchObject({ status: 404, body: { code: 'claim_not_found' } });
     expect((await client.queue(queue)).body.waiting).toBe(0);

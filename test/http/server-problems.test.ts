@@ -103,3 +103,23 @@ describe('one summary a request', () => {
     ]);
   });
 });
+
+describe('what the detail tells', () => {
+  const acquire = (body: object) => ({ method: 'POST', url: '/v1/queues/q/acquire', payload: body }) as const;
+
+  it('is every fault, up to three, and how many more there are', async () => {
+    await using server = failing(new Error('never asked'));
+    const two = await server.app.inject(acquire({ foo: 1 }));
+    expect(two.json()).toMatchObject({ detail: 'body /holder: is missing; body /foo: unknown field' });
+    const five = await server.app.inject(acquire({ holder: 1, ttl_ms: 5, wait_ms: -1, a: 1, b: 1 }));
+    expect(five.json<{ detail: string }>().detail).toMatch(/^body \/holder: must be a string; .*; .*; and 2 more$/);
+  });
+
+  it('is how a slash is written, where a name with one was pasted into a path', async () => {
+    await using server = failing(new Error('never asked'));
+    const pasted = await server.app.inject({ url: '/v1/queues/deploy/production' });
+    expect(pasted.json<{ detail: string }>().detail).toContain('%2F');
+    const other = await server.app.inject({ url: '/v1/nothing' });
+    expect(other.json<{ detail: string }>().detail).not.toContain('%2F');
+  });
+});
