@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { QueueName } from '../protocol/ids.ts';
+import { issueText } from '../protocol/issue-text.ts';
 import {
   type MergeQueueId,
   MergeQueueSettings,
@@ -62,25 +63,15 @@ export function parseQueuesFile(
   const sections = { file, tree, add };
 
   const queues = new Map<QueueName, PatternSettings>();
-  for (const { at, name, settings } of entriesOf(sections, 'queues', QueueSettings.partial())) {
-    const queue = QueueName.safeParse(name);
-    if (!queue.success) add(at, `${name}: ${messageOf(queue.error)}`);
-    else queues.set(queue.data, settings);
-  }
+  for (const { name, settings } of entriesOf(sections, 'queues', QueueSettings.partial(), nameOf(QueueName)))
+    queues.set(name, settings);
   const patterns = new Map<QueuePattern, PatternSettings>();
-  for (const { at, name, settings } of entriesOf(sections, 'patterns', QueueSettings.partial())) {
-    const pattern = QueuePattern.safeParse(name);
-    if (!pattern.success) add(at, `${name}: ${messageOf(pattern.error)}`);
-    else patterns.set(pattern.data, settings);
-  }
+  for (const { name, settings } of entriesOf(sections, 'patterns', QueueSettings.partial(), nameOf(QueuePattern)))
+    patterns.set(name, settings);
   if (patterns.size > 1000) add(['patterns'], 'there may be 1000 patterns at most');
   const mergeQueues = new Map<string, { id: MergeQueueId; change: MergeQueueSettingsChange }>();
-  for (const { at, name, settings } of entriesOf(sections, 'merge_queues', MergeQueueSettings.partial())) {
-    const [owner = '', repo = '', ...rest] = name.split('/');
-    const id = mergeQueueId(owner, repo, rest.join('/'));
-    if (id === undefined) add(at, `${name}: must be owner/repo/base_ref`);
-    else mergeQueues.set(name, { id, change: settings });
-  }
+  for (const entry of entriesOf(sections, 'merge_queues', MergeQueueSettings.partial(), mergeQueueOf))
+    mergeQueues.set(entry.name.text, { id: entry.name.id, change: entry.settings });
 
   for (const [section, entries] of [
     ['queues', queues],
@@ -106,12 +97,29 @@ interface Sections {
   readonly add: (at: readonly PropertyKey[], text: string) => void;
 }
 
-/** The entries of one part of the file whose settings are usable; what is wrong with the others is told. */
-function entriesOf<Settings extends z.ZodType<object>>(
+/** A name as it may be used, or what is wrong with it. */
+type NameReader<Name> = (text: string) => { readonly name: Name } | { readonly problem: string };
+
+function nameOf<Schema extends z.ZodType>(schema: Schema): NameReader<z.output<Schema>> {
+  return (text) => {
+    const { data, error } = schema.safeParse(text);
+    return error === undefined ? { name: data } : { problem: messageOf(error) };
+  };
+}
+
+function mergeQueueOf(text: string): ReturnType<NameReader<{ readonly text: string; readonly id: MergeQueueId }>> {
+  const [owner = '', repo = '', ...rest] = text.split('/');
+  const id = mergeQueueId(owner, repo, rest.join('/'));
+  return id === undefined ? { problem: 'must be owner/repo/base_ref' } : { name: { text, id } };
+}
+
+/** The entries of one part of the file whose name and settings are usable; all that is wrong with the others is told. */
+function entriesOf<Settings extends z.ZodType<object>, Name>(
   { file, tree, add }: Sections,
   section: string,
   schema: Settings,
-): readonly { readonly at: readonly PropertyKey[]; readonly name: string; readonly settings: z.output<Settings> }[] {
+  readName: NameReader<Name>,
+): readonly { readonly name: Name; readonly settings: z.output<Settings> }[] {
   const map = asMap(tree[section] ?? {});
   if (map === undefined) {
     if (!file.isUnfilled(tree[section])) add([section], `${section} must be a map of names`);
@@ -123,6 +131,8 @@ function entriesOf<Settings extends z.ZodType<object>>(
     const at = [section, name];
     // The variable in it is told already.
     if (file.isUnfilled(name)) return [];
+    const read = readName(name);
+    if ('problem' in read) add(at, `${name}: ${read.problem}`);
     const settings = asMap(written);
     if (settings === undefined) {
       if (!file.isUnfilled(written)) add(at, `${name}: must be a map of settings`);
@@ -135,7 +145,7 @@ function entriesOf<Settings extends z.ZodType<object>>(
       else if (!file.isUnfilled(value) && !file.isUnfilled(key)) values[key] = valueOf(value);
       if (!(key in values)) isWhole = false;
     }
-    const parsed = schema.safeParse(values);
+    const parsed = schema.safeParse(values, { error: issueText });
     for (const issue of parsed.error?.issues ?? []) {
       const keys = issue.code === 'unrecognized_keys' ? issue.keys : [issue.path.join('.')];
       for (const key of keys)
@@ -144,7 +154,7 @@ function entriesOf<Settings extends z.ZodType<object>>(
           `${name}: ${key}: ${issue.code === 'unrecognized_keys' ? 'there is no such setting' : issue.message}`,
         );
     }
-    return parsed.success && isWhole ? [{ at, name, settings: parsed.data }] : [];
+    return parsed.success && isWhole && 'name' in read ? [{ name: read.name, settings: parsed.data }] : [];
   });
 }
 

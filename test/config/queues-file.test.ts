@@ -56,7 +56,7 @@ merge_queues:
     expect(
       problemsOf(`colour: red
 queues:
-  'a b': { concurrency_limit: 1 }
+  'a b': { concurrency_limit: 1, colour: red }
   a:
     concurrency_limit: -1
     colour: red
@@ -70,25 +70,27 @@ patterns:
   x*: { default_ttl_ms: null }
   y*: { max_ttl_ms: 5000 }
 merge_queues:
-  acme: {}
+  acme: { ttl_ms: 0 }
   acme/shop/main: { ttl_ms: 0 }
 `),
     ).toEqual([
       'line 1: colour: there is no such key',
       'line 3: a b: queue must be 1 to 200 characters of A-Z a-z 0-9 . _ : / @ -, and not dots only',
-      'line 5: a: concurrency_limit: Too small: expected number to be >=0',
+      'line 3: a b: colour: there is no such setting',
+      'line 5: a: concurrency_limit: must be at least 0',
       'line 6: a: colour: there is no such setting',
       'line 7: a: paused has no value; write null for none',
       'line 8: b: must be a map of settings',
       'line 9: c: default_ttl_ms 5000 is longer than max_ttl_ms 2000',
       'line 10: the variable MISSING is not set or empty; ${MISSING:-default} gives it a default',
-      'line 11: e: concurrency_limit: Invalid input: expected number, received string',
+      'line 11: e: concurrency_limit: must be a number',
       'line 11: e: inherit: there is no such setting',
       'line 13: repo: must be up to 199 characters of A-Z a-z 0-9 . _ : / @ - and one * behind them',
-      'line 14: x*: default_ttl_ms: Invalid input: expected number, received null',
+      'line 14: x*: default_ttl_ms: must be a number',
       'line 15: y*: default_ttl_ms 30000 is longer than max_ttl_ms 5000',
       'line 17: acme: must be owner/repo/base_ref',
-      'line 18: acme/shop/main: ttl_ms: Too small: expected number to be >=1',
+      'line 17: acme: ttl_ms: must be at least 1',
+      'line 18: acme/shop/main: ttl_ms: must be at least 1',
     ]);
   });
 
