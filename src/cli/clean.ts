@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { type DirtySlot, isTransient, takeDirtySlot } from '../client/index.ts';
+import { type DirtySlot, isTransient, type SignalboxClient, takeDirtySlot } from '../client/index.ts';
 import { SignalboxError } from '../protocol/errors.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import { processIdentity } from '../runtime/ids.ts';
@@ -111,11 +111,13 @@ export async function cleanCommand(
     }
     isUnreachable = isMissing = false;
     if (slot === undefined) {
+      const isCleanable = cleaned > 0 || (await hasCleanUp(client, queue, signals.signal));
+      if (!isCleanable) warn(`nothing can be dirty in ${queue}: it has no clean-up stage (cleanup is false)`);
       if (isAll) {
         say(`nothing is dirty in ${queue}; cleaned: ${cleaned}`);
         return exitCode.ok;
       }
-      warn(`nothing is dirty in ${queue}`);
+      if (isCleanable) warn(`nothing is dirty in ${queue}`);
       return runExitCode.notAcquired;
     }
     const { lease } = slot;
@@ -141,6 +143,15 @@ export async function cleanCommand(
       await new Pause().wait(backoffMs(failures++, { firstMs: 500, maxMs: 60_000 }), signals.signal);
     }
     if (!isWatch && (code !== 0 || !isAll || signals.signal.aborted)) return code;
+  }
+}
+
+/** False only if it is known to have none: then a cleaner of it has nothing to do for ever. */
+async function hasCleanUp(client: SignalboxClient, queue: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await client.getQueue(queue, { signal, timeoutMs: 3000, retry: { attempts: 1 } })).cleanup;
+  } catch {
+    return true;
   }
 }
 

@@ -101,6 +101,14 @@ test('a queue that is not there is told of, with 123; --watch waits for it', asy
   await watcher.terminate();
 });
 
+test('says of a queue without clean-up stage that nothing can be dirty there', async () => {
+  const queue = anId('plain');
+  await app.client.put(queue, {});
+  await using cleaner = await clean(queue, 'echo never');
+  expect(await cleaner.ended).toMatchObject({ exitCode: 120 });
+  expect(cleaner.output).toContain(`nothing can be dirty in ${queue}: it has no clean-up stage`);
+});
+
 test('--all cleans one after another, and stops at a command that fails', async () => {
   const queue = await dirtyQueue('a');
   const file = join(directory, queue);

@@ -161,6 +161,7 @@ describe('the command', () => {
     await app.client.ask('POST', `/v1/queues/${queue}/claims/mine/break`, { reason: 'test', actor: 'me' });
     expect(await wrapper.ended).toMatchObject({ exitCode: 121 });
     expect(wrapper.output).toContain('the lease is lost (broken)');
+    expect(wrapper.output).toContain('the lease was lost (broken by me: test)');
     const [end] = await endsOf(database, queue);
     // A third of the ttl until the next renewal notices, then what lies between TERM and KILL; both with slack.
     expect((beatsIn(file)?.last ?? NaN) - (end?.ended ?? NaN)).toBeLessThan(1 + 0.7 + 0.5);

@@ -102,7 +102,8 @@ export async function runHeldCommand(options: HeldCommandOptions): Promise<numbe
   if (end.kind === 'unguarded') warn('the watchdog was killed, and the command with it');
   if (end.kind === 'not_started') warn(`${words[0] ?? ''} cannot be run: ${end.code}`);
   if (isLost) {
-    warn(`the lease was lost (${keeper.lostReason ?? 'no_renewal'}); the command has been ended`);
+    const who = keeper.lostReason === 'broken' ? await whoBroke(options) : '';
+    warn(`the lease was lost (${keeper.lostReason ?? 'no_renewal'}${who}); the command has been ended`);
     return runExitCode.leaseLost;
   }
   return codeOf(end);
@@ -123,6 +124,18 @@ async function release(
   } catch (error) {
     const why = signal.aborted || error instanceof ServiceUnreachableError ? 'the service cannot be reached' : error;
     warn(`the lease could not be released (${String(why)}); it ends by itself in ${inWords(leftMs)}`);
+  }
+}
+
+/** Who ended the lease by force, and why: whoever reads this log did not. Empty if it cannot be learnt now. */
+async function whoBroke({ client, acquired: { lease } }: HeldCommandOptions): Promise<string> {
+  try {
+    const claim = await client.getClaim(lease.queue, lease.claim_id, { timeoutMs: 2000, retry: { attempts: 1 } });
+    if (claim.state !== 'broken') return '';
+    const by = typeof claim.actor === 'string' ? ` by ${claim.actor}` : '';
+    return typeof claim.detail === 'string' ? `${by}: ${claim.detail}` : by;
+  } catch {
+    return '';
   }
 }
 

@@ -31,7 +31,7 @@ export function waitingLines(queue: string, say: (line: string) => void): (claim
     const [first, ...others] = blockers.map(({ holder }) => holder);
     const held =
       first === undefined ? '' : `, held by ${first}${others.length > 0 ? ` and ${others.length} more` : ''}`;
-    const guess = guessMs === undefined ? '' : `, about ${inWords(guessMs)}`;
+    const guess = guessMs === undefined ? '' : `, about ${inWords(guessMs)} to go`;
     say(`waiting for a place in ${queue}: position ${position} of ${depth}, ${why}${held}${guess}`);
   };
 }

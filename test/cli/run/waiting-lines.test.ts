@@ -25,6 +25,6 @@ it('says position and reason once per change, not once per look', () => {
     'waiting for a place in deploy: position 2 of 3, the queue is paused',
     'waiting for a place in deploy: position 1 of 3, the queue is paused',
     'waiting for a place in deploy: position 2 of 3, the queue is paused',
-    'waiting for a place in deploy: position 1 of 3, no free slot, held by a, about 1m 30s',
+    'waiting for a place in deploy: position 1 of 3, no free slot, held by a, about 1m 30s to go',
   ]);
 });
