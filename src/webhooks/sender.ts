@@ -92,5 +92,8 @@ async function drain({ body }: Response): Promise<void> {
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error ? error.cause : undefined;
   if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
-  return 'the request failed';
+  // fetch has a list of ports that it goes to for nobody; the rest of its words may hold the URL, and with it a secret.
+  return cause instanceof Error && cause.message === 'bad port'
+    ? 'fetch does not go to this port'
+    : 'the request failed';
 }

@@ -26,7 +26,12 @@ function refuse(message: string): never {
 function readOptions() {
   try {
     return parseArgs({
-      options: { quick: { type: 'boolean' }, json: { type: 'string' }, only: { type: 'string' } },
+      options: {
+        quick: { type: 'boolean' },
+        json: { type: 'string' },
+        only: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
     }).values;
   } catch (error) {
     return refuse((error as Error).message);
@@ -34,6 +39,10 @@ function readOptions() {
 }
 
 const options = readOptions();
+if (options.help === true) {
+  process.stdout.write(`${usage}\n`);
+  process.exit(0);
+}
 const isQuick = options.quick === true;
 const extent: Extent = isQuick ? { isQuick, rounds: 3, seconds: 1.5 } : { isQuick, rounds: 7, seconds: 5 };
 /** Of all measures, and of one: a machine that is too slow for its bench leaves figures out, it does not run for hours. */

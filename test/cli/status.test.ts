@@ -56,8 +56,10 @@ describe('signalbox status', () => {
     await q.enqueue('urgent', { priority: 2 });
     const { output } = await status('runs');
     expect(output).toMatch(/^runs +1 +0 +2 +1 +1 +\S+ +blocked$/m);
-    expect(output).toMatch(/^ {2}position 1 +urgent +run +taker +priority 2, since \S+$/m);
-    expect(output).toMatch(/^ {2}position 2 +b +run +blocked +priority 0, since \S+$/m);
+    expect(output).toMatch(/^ {2}position 1 +urgent +run +taker +priority 2, since \S+ +no worker has taken it yet$/m);
+    expect(output).toMatch(
+      /^ {2}position 2 +b +run +blocked +priority 0, since \S+ +behind a retried or failed run: signalbox blocked list$/m,
+    );
     expect(output).not.toContain('more in line');
   });
 

@@ -52,6 +52,12 @@ export function hasBlock({ held, cleaning, waiting }: QueueSummary): boolean {
   return held + cleaning + waiting > 0;
 }
 
+/** Claims bring a sentence of their own. */
+const runReasons: Readonly<Record<string, string>> = {
+  taker: 'no worker has taken it yet',
+  blocked: 'behind a retried or failed run: signalbox blocked list',
+};
+
 /** Who holds or cleans, and the heads of the line with reasons: claims with their holders, then runs, which nobody holds yet. */
 export function queueBlock({ queue, holders, line, run_line: runs, held, cleaning, waiting }: QueueDetail): string {
   const holderRows = holders.map((lease) => [
@@ -75,6 +81,7 @@ export function queueBlock({ queue, holders, line, run_line: runs, held, cleanin
     run.attempts === 0 ? 'run' : `run, attempts ${run.attempts}`,
     run.waiting_for,
     `priority ${run.priority}, since ${run.enqueued_at}`,
+    runReasons[run.waiting_for] ?? '',
   ]);
   const shown = line.length + runs.length;
   const more = [
