@@ -9,6 +9,7 @@ import { readMergeQueueFile } from '../src/config/merge-queue-file.ts';
 import { parseQueuesFile } from '../src/config/queues-file.ts';
 import { readSettings, settingNames } from '../src/config/settings.ts';
 import { errorCatalogue } from '../src/protocol/errors.ts';
+import { EventType } from '../src/protocol/events.ts';
 import { BackgroundProcess } from './support/background-process.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -53,6 +54,15 @@ describe('the tables of the README', () => {
     );
     expect(readSettings(environment)).toEqual(readSettings({}));
   });
+});
+
+/** What the first cells of a table name, in backquotes. */
+function named(header: string): string[] {
+  return table(header).flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''));
+}
+
+it('the table of events lists exactly those that there are', () => {
+  expect(named('event').sort()).toEqual([...EventType.options].sort());
 });
 
 describe('the file of merge queues in the README', () => {
@@ -112,6 +122,14 @@ describe('the commands of the README', () => {
   afterAll(async () => {
     await replica.terminate();
     await rm(dataDir, { recursive: true, force: true });
+  });
+
+  // First: the commands make a token, without which /metrics is closed from then on.
+  it('meet a replica whose metrics are exactly those of the table', async () => {
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    const ours = [...metrics.matchAll(/^# TYPE (signalbox_\w+) /gm)].map((match) => match[1] ?? '');
+    const own = ours.filter((name) => !/^signalbox_(process|nodejs)_/.test(name));
+    expect(named('metric').sort()).toEqual(own.sort());
   });
 
   it('answer as the README shows: acquire, renew, release, check, migrate', async () => {
