@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { SignalboxClient } from '../client/index.ts';
 import { AcceptFailoverBody, type Failover } from '../protocol/orchestrator.ts';
+import { fitting } from './arguments.ts';
 import { inWords } from './duration.ts';
 import { exitCode } from './exit-codes.ts';
 import { type ActorFlags, operatorCommand, withActorOption } from './operator-command.ts';
@@ -25,17 +26,15 @@ export function addFailoverCommands(program: Command, environment: Environment, 
     });
   withActorOption(withServiceOptions(failover.command('accept')))
     .description('say that it lost nothing, or that nobody holds on to what it lost: all quarantines end')
-    .option('--timeline <timeline>', 'only if it is the one that `show` told of', timeline)
+    .option(
+      '--timeline <timeline>',
+      'only if it is the one that `show` told of',
+      fitting(AcceptFailoverBody.shape.timeline),
+    )
     .option('--json', 'print the answer as JSON')
     .action(async (flags: AcceptFlags) => {
       done(await operatorCommand(flags, environment, (client) => accept(client, flags)));
     });
-}
-
-function timeline(text: string): string {
-  const read = AcceptFailoverBody.shape.timeline.safeParse(text);
-  if (!read.success) throw new InvalidArgumentError(`It ${read.error.issues[0]?.message ?? 'does not fit'}.`);
-  return text;
 }
 
 async function show(client: SignalboxClient, { json }: ShowFlags): Promise<number> {

@@ -28,9 +28,12 @@ const notPossible: readonly ErrorCode[] = [
   'version_mismatch',
 ];
 
+/** What was asked for is none that can be: a mistake of whoever typed it. */
+const notUsable: readonly ErrorCode[] = ['invalid_request', 'invalid_settings', 'ttl_too_long'];
+
 /**
  * Runs one command of an operator against the service: 0, or what `work` returns; 1 if what is asked for is not there or
- * cannot be done; 123 if the service cannot be reached or refuses.
+ * cannot be done; 2 if the service says that names or values are none; 123 if the service cannot be reached or refuses.
  */
 export async function operatorCommand(
   flags: ServiceFlags,
@@ -42,8 +45,9 @@ export async function operatorCommand(
     return await work(client);
   } catch (error) {
     console.error(`signalbox: ${error instanceof Error ? error.message : String(error)}`);
-    const isAnswer = error instanceof SignalboxError && notPossible.includes(error.code);
-    return isAnswer ? exitCode.failed : runExitCode.noService;
+    const code = error instanceof SignalboxError ? error.code : undefined;
+    if (code !== undefined && notUsable.includes(code)) return exitCode.usage;
+    return code !== undefined && notPossible.includes(code) ? exitCode.failed : runExitCode.noService;
   }
 }
 

@@ -1,6 +1,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { drainQueue, type SignalboxClient } from '../client/index.ts';
+import { SignalboxError } from '../protocol/errors.ts';
+import { formOf } from '../protocol/forms.ts';
+import { QueueName } from '../protocol/ids.ts';
 import { QueueSettings, type QueueDetail, type QueueSettingsChange, type QueueSummary } from '../protocol/queues.ts';
+import { fitting } from './arguments.ts';
 import { wholeNumber } from './dead-letters.ts';
 import { durationMs } from './duration.ts';
 import { exitCode, runExitCode } from './exit-codes.ts';
@@ -51,7 +55,7 @@ export function addQueueCommands(program: Command, environment: Environment, don
     .description('show one queue: its settings and where they come from, its holders and its line')
     .action((name: string, flags: JsonFlags) => run(flags, (client) => show(client, name, flags)));
   withVersion(onOne(queue.command('set')))
-    .description('make a queue, or change its settings; what is not named stays as it is')
+    .description('make a queue, with nothing named as its pattern says, or change what is named')
     .argument('[setting=value...]', 'as in the HTTP interface: concurrency_limit=3 max_wait_ms=null')
     .option('--inherit <setting,…>', 'settings that become what its pattern says, or else the default')
     .action((name: string, words: readonly string[], flags: SetFlags) => {
@@ -83,7 +87,7 @@ function withJson(command: Command): Command {
 }
 
 function onOne(command: Command): Command {
-  return withJson(command).argument('<queue>');
+  return withJson(command).argument('<queue>', 'its name', fitting(QueueName));
 }
 
 function withVersion(command: Command): Command {
@@ -91,6 +95,8 @@ function withVersion(command: Command): Command {
 }
 
 type SettingName = keyof typeof QueueSettings.shape;
+
+const settingNames = `The settings are ${Object.keys(QueueSettings.shape).join(', ')}.`;
 
 function isSetting(name: string): name is SettingName {
   return Object.hasOwn(QueueSettings.shape, name);
@@ -100,19 +106,22 @@ function isSetting(name: string): name is SettingName {
 function settingsOf(words: readonly string[], { inherit }: SetFlags): QueueSettingsChange {
   const change: Record<string, unknown> = {};
   for (const word of words) {
-    const [, name = '', text = ''] = /^([a-z_]+)=(.*)$/s.exec(word) ?? [];
-    if (!isSetting(name))
-      throw new InvalidArgumentError(`${word}: it must be setting=value; there is no such setting.`);
-    const read = [jsonOf(text), text].map((value) => QueueSettings.shape[name].safeParse(value));
-    const fitting = read.find(({ success }) => success);
-    if (fitting === undefined)
-      throw new InvalidArgumentError(`${word}: ${read[0]?.error?.issues[0]?.message ?? 'it does not fit'}.`);
-    change[name] = fitting.data;
+    const [, name = '', text = ''] = /^([^=]*)=(.*)$/s.exec(word) ?? [];
+    if (!word.includes('=')) throw new InvalidArgumentError(`${word}: it must be setting=value. ${settingNames}`);
+    if (!isSetting(name)) throw new InvalidArgumentError(`${word}: there is no setting ${name}. ${settingNames}`);
+    if (Object.hasOwn(change, name)) throw new InvalidArgumentError(`${word}: ${name} is given twice.`);
+    const schema = QueueSettings.shape[name];
+    const fit = [jsonOf(text), text].map((value) => schema.safeParse(value)).find(({ success }) => success);
+    if (fit === undefined) throw new InvalidArgumentError(`${word}: ${name} must be ${formOf(schema)}.`);
+    change[name] = fit.data;
   }
   if (inherit === undefined) return change;
   const names = inherit.split(',').map((name) => name.trim());
-  const unknown = names.find((name) => !isSetting(name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`${unknown}: there is no such setting.`);
+  for (const name of names) {
+    if (!isSetting(name)) throw new InvalidArgumentError(`--inherit: there is no setting ${name}. ${settingNames}`);
+    if (Object.hasOwn(change, name))
+      throw new InvalidArgumentError(`--inherit: ${name} is set to a value too; it can be one of both.`);
+  }
   return { ...change, inherit: names as SettingName[] };
 }
 
@@ -145,11 +154,25 @@ async function set(
   flags: SetFlags,
 ): Promise<number> {
   const { ifVersion } = flags;
+  if (Object.keys(change).length === 0 && (await isThere(client, name))) {
+    console.error(`signalbox: nothing to set: name setting=value, or --inherit <setting,…>. ${settingNames}`);
+    return exitCode.usage;
+  }
   return told(
     await client.configureQueue(name, change, ifVersion === undefined ? {} : { ifVersion }),
     flags,
     queueText,
   );
+}
+
+async function isThere(client: SignalboxClient, name: string): Promise<boolean> {
+  try {
+    await client.getQueue(name);
+    return true;
+  } catch (error) {
+    if (error instanceof SignalboxError && error.code === 'queue_not_found') return false;
+    throw error;
+  }
 }
 
 /** A setting would make a queue that is not there; a name that was mistyped is told. */

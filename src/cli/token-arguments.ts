@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { QueuePrefix, TokenName } from '../protocol/access.ts';
+import { fitting } from './arguments.ts';
 
 const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const lifetimeMsMax = 3650 * 86_400_000;
@@ -13,13 +14,5 @@ export function parseLifetime(text: string): number {
   return lifetimeMs;
 }
 
-function parseWith(schema: typeof TokenName) {
-  return (text: string): string => {
-    const { data, error } = schema.safeParse(text);
-    if (error !== undefined) throw new InvalidArgumentError(error.issues.map(({ message }) => message).join(', '));
-    return data;
-  };
-}
-
-export const parseTokenName = parseWith(TokenName);
-export const parseQueuePrefix = parseWith(QueuePrefix);
+export const parseTokenName = fitting(TokenName);
+export const parseQueuePrefix = fitting(QueuePrefix);

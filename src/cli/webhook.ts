@@ -2,8 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { SignalboxClient } from '../client/index.ts';
+import { QueuePrefix } from '../protocol/access.ts';
 import { SignalboxError } from '../protocol/errors.ts';
-import type { ConfiguredWebhook, Webhook, WebhookDocument } from '../protocol/webhooks.ts';
+import { EventType } from '../protocol/events.ts';
+import {
+  type ConfiguredWebhook,
+  type Webhook,
+  type WebhookDocument,
+  WebhookName,
+  WebhookSecret,
+  WebhookUrl,
+} from '../protocol/webhooks.ts';
+import { fitting } from './arguments.ts';
 import { wholeNumber } from './dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
 import { labels } from './label.ts';
@@ -24,7 +34,7 @@ type LabelFilter = Readonly<Record<string, string>> | 'all';
 interface SetFlags extends VersionFlags {
   readonly to?: string;
   readonly prefix?: string;
-  readonly types?: string;
+  readonly types?: readonly EventType[] | 'all';
   readonly label?: LabelFilter;
   readonly enabled?: boolean;
   readonly allowHttp?: boolean;
@@ -68,7 +78,7 @@ function withJson(command: Command): Command {
 }
 
 function onOne(command: Command): Command {
-  return withJson(command).argument('<name>');
+  return withJson(command).argument('<name>', 'its name', fitting(WebhookName));
 }
 
 function withVersion(command: Command): Command {
@@ -77,9 +87,9 @@ function withVersion(command: Command): Command {
 
 function settingOptions(command: Command): Command {
   return withVersion(command)
-    .option('--to <url>', 'where to POST to; a new webhook needs one')
-    .option('--prefix <prefix>', 'only events of queues whose names begin so; empty: of all')
-    .option('--types <type,…>', 'only events of these types; or `all`')
+    .option('--to <url>', 'where to POST to; a new webhook needs one', fitting(WebhookUrl))
+    .option('--prefix <prefix>', 'only events of queues whose names begin so; empty: of all', fitting(QueuePrefix))
+    .option('--types <type,…>', 'only events of these types; or `all`', eventTypes)
     .option('--label <k=v>', 'only events of claims with this label; may be repeated, all count; or `all`', labelFilter)
     .option('--enabled <bool>', 'false: nothing is sent, and its place in the feed is kept', flag)
     .option('--allow-http <bool>', 'http, unencrypted, also to other machines', flag)
@@ -91,9 +101,14 @@ function labelFilter(text: string, known?: LabelFilter): LabelFilter {
   return text === 'all' ? text : labels(text, known === 'all' ? undefined : known);
 }
 
-/** The service says which of them it does not know. */
-function eventTypes(text: string): WebhookDocument['types'] {
-  return text === 'all' ? null : (text.split(',').map((type) => type.trim()) as WebhookDocument['types']);
+function eventTypes(text: string): readonly EventType[] | 'all' {
+  if (text === 'all') return text;
+  return text.split(',').map((word) => {
+    const { data, error } = EventType.safeParse(word.trim());
+    if (error !== undefined)
+      throw new InvalidArgumentError(`${word.trim()} is no type of event. They are ${EventType.options.join(', ')}.`);
+    return data;
+  });
 }
 
 async function list(client: SignalboxClient, { json }: JsonFlags): Promise<number> {
@@ -121,31 +136,72 @@ async function set(
     console.error(`signalbox: there is no webhook ${name} yet: say where to with --to`);
     return exitCode.usage;
   }
+  const { to, prefix, types, label, enabled, allowHttp } = flags;
+  if ([to, prefix, types, label, enabled, allowHttp, secret].every((given) => given === undefined)) {
+    const names = Object.values(flagOf).join(', ');
+    console.error(`signalbox: nothing to set for ${name}: say what with ${names} or --rotate`);
+    return exitCode.usage;
+  }
   const document: WebhookDocument = {
     url,
     secret,
     queue_prefix: flags.prefix ?? old?.queue_prefix,
-    types: flags.types === undefined ? (old?.types as WebhookDocument['types']) : eventTypes(flags.types),
+    types: typesOf(flags, old),
     // A service of an earlier version knows of none.
     labels: flags.label === 'all' ? null : (flags.label ?? old?.labels),
     enabled: flags.enabled ?? old?.enabled,
     allow_http: flags.allowHttp ?? old?.allow_http,
   };
-  const webhook = await client.configureWebhook(name, document, { ifVersion: flags.ifVersion ?? old?.version ?? 0 });
+  const ifVersion = flags.ifVersion ?? old?.version ?? 0;
+  const webhook = await byFlag(client.configureWebhook(name, document, { ifVersion }));
   const shown: ConfiguredWebhook = flags.rotate === true && secret !== undefined ? { ...webhook, secret } : webhook;
   console.log(flags.json === true ? JSON.stringify(shown) : webhookText(shown));
   return exitCode.ok;
+}
+
+function typesOf({ types }: SetFlags, old: Webhook | undefined): WebhookDocument['types'] {
+  if (types === undefined) return old?.types as WebhookDocument['types'];
+  return types === 'all' ? null : [...types];
+}
+
+/** Which option each field of the document comes from. */
+const flagOf: Readonly<Record<string, string>> = {
+  url: '--to',
+  queue_prefix: '--prefix',
+  types: '--types',
+  labels: '--label',
+  enabled: '--enabled',
+  allow_http: '--allow-http',
+  secret: '--secret-file',
+};
+
+/** What the service does not take is told by the option that it was given with. */
+async function byFlag<Answer>(asked: Promise<Answer>): Promise<Answer> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!(error instanceof SignalboxError) || error.code !== 'invalid_request') throw error;
+    const faults = error.extra['errors'] as readonly { readonly path: string; readonly message: string }[] | undefined;
+    const detail = faults?.map(({ path, message }) => `${flagOf[path.split('/')[1] ?? ''] ?? path}: it ${message}`);
+    throw detail === undefined ? error : new SignalboxError(error.code, { detail: detail.join('; '), cause: error });
+  }
 }
 
 /** The one of the file, or a new one; undefined = it stays, or the service makes one. */
 function secretOf({ secretFile, rotate }: SetFlags): string | undefined {
   if (rotate === true) return `whsec_${randomBytes(32).toString('base64')}`;
   if (secretFile === undefined) return undefined;
+  let secret: string;
   try {
-    return readFileSync(secretFile === '-' ? 0 : secretFile, 'utf8').trim();
+    secret = readFileSync(secretFile === '-' ? 0 : secretFile, 'utf8').trim();
   } catch (error) {
     throw new InvalidArgumentError(`The secret cannot be read: ${(error as Error).message}`);
   }
+  const { error } = WebhookSecret.safeParse(secret);
+  if (error === undefined) return secret;
+  throw new InvalidArgumentError(
+    `--secret-file: what it holds ${error.issues[0]?.message ?? 'is none'}. (It is not shown.)`,
+  );
 }
 
 async function ifAny(asked: Promise<Webhook>): Promise<Webhook | undefined> {

@@ -59,6 +59,8 @@ export const EventType = z.enum([
   'database.failover_accepted',
 ]);
 
+export type EventType = z.infer<typeof EventType>;
+
 export const Event = z.looseObject({
   id: z.string().meta({ description: 'Opaque; goes into `after` to read on behind this event.' }),
   type: EventType,

@@ -22,7 +22,7 @@ function readUrl(text: string): URL | undefined {
   return url === undefined || !['http:', 'https:'].includes(url.protocol) ? undefined : url;
 }
 
-const WebhookUrl = plainText(2000)
+export const WebhookUrl = plainText(2000)
   .refine((text) => readUrl(text) !== undefined, 'must be an http or https URL')
   .refine((text) => (readUrl(text)?.username ?? '') === '' && (readUrl(text)?.password ?? '') === '', {
     message: 'must not hold a user or password: the signature says who sends',
@@ -30,7 +30,7 @@ const WebhookUrl = plainText(2000)
   .refine((text) => (readUrl(text)?.href.length ?? 0) <= 4000, 'must not be longer than 4000 characters when encoded');
 
 /** 24 to 64 bytes, as Standard Webhooks writes them. */
-const WebhookSecret = z
+export const WebhookSecret = z
   .string()
   .regex(/^whsec_[A-Za-z0-9+/]{32,86}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
   .refine((text) => {

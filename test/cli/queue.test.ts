@@ -46,9 +46,47 @@ describe('signalbox queue', () => {
     expect((await run('list', '--prefix', queue)).output).toMatch(new RegExp(`^${queue} +1 +0 +0 .* open$`, 'm'));
   });
 
-  it.each([['limit=3'], ['on_full=drop']])('set %s is a usage error and makes nothing', async (word) => {
-    expect((await run('set', queue, word)).exitCode).toBe(2);
+  it.each([
+    [['limit=3'], /limit=3: there is no setting limit\. The settings are concurrency_limit, paused, /],
+    [['concurrency_limit'], /concurrency_limit: it must be setting=value\./],
+    [['on_full=drop'], /on_full=drop: on_full must be one of refuse, drop_oldest, drop_last\./],
+    [['concurrency_limit=many'], /concurrency_limit must be a whole number from 0 to 1000000, or null\./],
+    [['paused=1'], /paused must be true or false\./],
+    [['rotate_by='], /rotate_by must be text of 1 to 63 characters, or null\./],
+    [['max_waiting=1', 'max_waiting=2'], /max_waiting=2: max_waiting is given twice\./],
+    [['--inherit', 'limit'], /--inherit: there is no setting limit\. The settings are /],
+    [['max_waiting=1', '--inherit', 'max_waiting'], /--inherit: max_waiting is set to a value too/],
+  ])('set %j is a usage error that says why, and makes nothing', async (words, told) => {
+    const { exitCode, output } = await run('set', queue, ...words);
+    expect(output).toMatch(told);
+    expect(exitCode).toBe(2);
     expect((await app.client.queue(queue)).status).toBe(404);
+  });
+
+  it('set of what only the service can refuse is a usage error too', async () => {
+    const { exitCode, output } = await run('set', queue, 'default_ttl_ms=400000');
+    expect(output).toBe('signalbox: default_ttl_ms 400000 is longer than max_ttl_ms 300000\n');
+    expect(exitCode).toBe(2);
+  });
+
+  it.each([['set'], ['show'], ['pause']])(
+    '%s of a name that is none says what names are, and exits with 2',
+    async (command) => {
+      const { exitCode, output } = await run(command, 'a b');
+      expect(output).toMatch(
+        /'a b' is invalid for argument 'queue'\. queue must be 1 to 200 characters of A-Z a-z 0-9/,
+      );
+      expect(exitCode).toBe(2);
+    },
+  );
+
+  it('set with nothing named makes a queue with what its pattern says, once; then there is nothing to set', async () => {
+    expect((await run('set', queue)).exitCode).toBe(0);
+    const { version } = (await app.client.queue(queue)).body;
+    const again = await run('set', queue);
+    expect(again.output).toMatch(/^signalbox: nothing to set: name setting=value, or --inherit .*concurrency_limit/);
+    expect(again.exitCode).toBe(2);
+    expect((await app.client.queue(queue)).body.version).toBe(version);
   });
 
   it('pause and resume', async () => {

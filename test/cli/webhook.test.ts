@@ -96,6 +96,31 @@ describe('signalbox webhook', () => {
     expect(await client.getWebhook(name)).toMatchObject({ version, enabled: true });
   });
 
+  it.each([
+    [['--to', 'nowhere'], /option '--to <url>' argument 'nowhere' is invalid\. It must be an http or https URL\./],
+    [['--to', 'http://example.org/'], /--to: it must be https, unless it is of this machine or allow_http is true/],
+    [['--types', 'lease.granted,foo'], /foo is no type of event\. They are claim\.queued, /],
+    [['--prefix', 'a b'], /It must be up to 200 characters of A-Z a-z 0-9/],
+    [['--label', 'acme'], /It must be name=value\./],
+    [['--label', `${'x'.repeat(64)}=y`], /--label: it /],
+    [['--secret-file', '/etc/hostname'], /--secret-file: what it holds must be whsec_ and 24 to 64 bytes in base64/],
+    [[], /nothing to set for \S+: say what with --to, --prefix, --types, --label, .* or --rotate/],
+  ])('set %j is a usage error that says why, and changes nothing', async (words, told) => {
+    const { version } = await client.configureWebhook(name, { url: receiver.url });
+    const { exitCode, output } = await run('set', name, ...words);
+    expect(output).toMatch(told);
+    expect(exitCode).toBe(2);
+    expect(await client.getWebhook(name)).toMatchObject({ version });
+  });
+
+  it('a name that is none is a usage error that says what names are', async () => {
+    for (const bad of ['a b', '..']) {
+      const { exitCode, output } = await run('set', bad, '--to', receiver.url);
+      expect(output).toMatch(/is invalid for argument 'name'\. It must /);
+      expect(exitCode).toBe(2);
+    }
+  });
+
   it('list shows one a line with the host alone, show the whole, delete takes it away', async () => {
     await client.configureWebhook(name, { url: receiver.url });
     const listed = await run('list');
