@@ -148,6 +148,22 @@ test('a waiting claim that is cancelled or broken leaves the line, and its place
   expect((await queue.acquire('b')).code).toBe('claim_ended');
 });
 
+test('a cancel of a claim that has run out ends no other in passing: what others come to is told', async () => {
+  await using db = await freshDatabase();
+  await makeQueues(db, ['q'], { concurrency_limit: 2 });
+  const queue = onQueue(db, 'q');
+  await queue.acquire('a', { ttl_ms: 1000 });
+  await queue.acquire('b', { ttl_ms: 1000 });
+  await queue.acquire('c');
+  await moveClock(db, 2000);
+  const told = await decide(db, [{ op: 'cancel', queue: 'q', claim_id: 'a' }]);
+  expect(told.map(({ code, claim_id: claim }) => [code, claim])).toEqual([
+    ['already_ended', 'a'],
+    ['ended', 'b'],
+    ['held', 'c'],
+  ]);
+});
+
 test('cancelling a lease that is being renewed past its expiry still gives other places to the line', async () => {
   await using db = await freshDatabase();
   await makeQueues(db, ['q'], { concurrency_limit: 2 });

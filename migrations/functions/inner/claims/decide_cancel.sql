@@ -13,7 +13,8 @@ begin
       signalbox.joint_body(v_lease.joint, p_line.queue))::signalbox_v1.decision;
   end if;
   if v_lease.state = 'held' and v_lease.expires_at <= signalbox.clock() then
-    perform signalbox.end_expired_leases(p_line);
+    -- This one alone: what others come to is told by who advances the line.
+    perform signalbox.end_expired_leases(p_line, p_slot => v_lease.slot);
     v_lease := signalbox.find_lease(p_line, p_claim_id);
   end if;
   if v_lease.state = 'held' and v_lease.offered then
