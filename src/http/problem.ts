@@ -82,6 +82,19 @@ const frameworkDetails: Readonly<Record<string, string>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body is not as long as Content-Length says.',
 };
 
+const readDetails: Partial<Readonly<Record<ErrorCode, string>>> = {
+  database_unavailable: 'The database cannot be reached.',
+  database_timeout: 'The database did not answer in time.',
+};
+
+/** The same error for a call that only reads: nothing of it could have taken effect, so nothing is unknown. */
+export function problemOfRead(error: SignalboxError): SignalboxError {
+  const { code, extra, retryAfterMs, cause } = error;
+  const detail = readDetails[code];
+  if (detail === undefined || error.message !== errorCatalogue[code].title) return error;
+  return new SignalboxError(code, { detail, extra, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+}
+
 /**
  * The error as one of the catalogue. Anything unknown becomes `internal_error`: its cause stays in `cause` for the log,
  * and `instance` ties the answer to that log line; nothing of it goes to the client.

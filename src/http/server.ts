@@ -25,7 +25,7 @@ import {
 } from './merge-queue/server.ts';
 import { type DocumentedRoute, openApiDocument } from './openapi.ts';
 import type { HttpApp, Operation } from './operation.ts';
-import { fixedHeaders, sendProblem, toSignalboxError } from './problem.ts';
+import { fixedHeaders, problemOfRead, sendProblem, toSignalboxError } from './problem.ts';
 import { type ObserveBatched, type ObserveRequest, requestSummary } from './request-log.ts';
 import { validatorCompiler } from './request-validation.ts';
 import { batchRoutes } from './routes/batch.ts';
@@ -191,7 +191,7 @@ export function buildHttpServer(options: HttpServerOptions): HttpServer {
         },
         'request met a defect',
       );
-    return error;
+    return request.method === 'GET' ? problemOfRead(error) : error;
   };
   app.setErrorHandler((thrown, request, reply) => sendProblem(reply, settle(thrown, request, reply)));
 

@@ -122,4 +122,14 @@ describe('what the detail tells', () => {
     const other = await server.app.inject({ url: '/v1/nothing' });
     expect(other.json<{ detail: string }>().detail).not.toContain('%2F');
   });
+
+  it('is that an effect is unknown only where a call could have one', async () => {
+    const away = () => Promise.reject(new SignalboxError('database_unavailable', { retryAfterMs: 1000 }));
+    await using server = recordingServer({ answers: { getQueue: away, deleteQueue: away } });
+    const read = await server.app.inject('/v1/queues/q');
+    expect(read.json()).toMatchObject({ code: 'database_unavailable', detail: 'The database cannot be reached.' });
+    expect(read.headers['retry-after']).toBe('1');
+    const change = await server.app.inject({ method: 'DELETE', url: '/v1/queues/q' });
+    expect(change.json<{ detail: string }>().detail).toContain('whether the call took effect is unknown');
+  });
 });

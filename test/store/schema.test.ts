@@ -25,6 +25,20 @@ test('every check and key has a name of ours, and hot tables have no foreign key
   expect(odd).toEqual([]);
 });
 
+test('every view says what it is to whoever looks at it in the database', async () => {
+  await using db = await freshDatabase();
+  const views = await rowsOf<{ name: string; comment: string | null }>(
+    db,
+    `select relname as name, obj_description(oid, 'pg_class') as comment from pg_class
+     where relnamespace = 'signalbox_v1'::regnamespace and relkind = 'v' order by 1`,
+  );
+  expect(views.length).toBeGreaterThan(10);
+  expect(views.filter(({ comment }) => comment === null)).toEqual([]);
+  expect(views.find(({ name }) => name === 'queues')?.comment).toMatch(
+    /^Every queue: its limit and settings, how many .+ /,
+  );
+});
+
 test('nothing a grant or a renewal changes is indexed', async () => {
   await using db = await freshDatabase();
   const indexes = await rowsOf(

@@ -39,6 +39,8 @@ export async function applyFunctionSet(client: pg.ClientBase): Promise<boolean> 
     for (const { name, text } of files) {
       try {
         await client.query(text);
+        const comment = commentOn(name, text);
+        if (comment !== undefined) await client.query(comment);
       } catch (error) {
         throw new Error(`migrations/${name}.sql: ${(error as Error).message}`, { cause: error });
       }
@@ -58,6 +60,15 @@ export async function applyFunctionSet(client: pg.ClientBase): Promise<boolean> 
     await client.query('rollback').catch(() => undefined);
     throw error;
   }
+}
+
+/** What a view's file says about it in its head, for whoever looks at it with psql's \dv+ or another tool. */
+function commentOn(name: string, text: string): string | undefined {
+  const view = /^views\/(\w+)$/.exec(name)?.[1];
+  const head = /^(?:--.*\n)+/.exec(text)?.[0];
+  if (view === undefined || head === undefined) return undefined;
+  const words = head.replaceAll(/^-- ?/gm, '').trim().replaceAll('\n', ' ').replaceAll("'", "''");
+  return `comment on view signalbox_v1.${view} is '${words}'`;
 }
 
 // What this transaction did not write again is left over from an older program.
