@@ -9,7 +9,8 @@ select
   h.heard_at, coalesce(h.listens_until > signalbox.clock(), false) as listening, w.labels, w.metadata,
   e.estimated_wait_ms,
   coalesce(x.elsewhere ->> 'why',
-    signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by, e.estimated_wait_ms, w.weight)) as why,
+    signalbox.why(n.line, r.waiting_for, w.position, n.held, n.blocked_by, e.estimated_wait_ms, w.weight,
+      o.rounds_ahead)) as why,
   o.ordered_by, o.counts_from, o.rounds_ahead
 -- Once a queue, not once a claim.
 from (

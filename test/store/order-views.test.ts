@@ -41,6 +41,18 @@ test('line and runs say what decides where each stands: by priority, by head sta
     { claim_id: 'a2', ...rotation, rounds_ahead: 1 },
     { claim_id: 'a3', ...rotation, rounds_ahead: 2 },
   ]);
+  // So does the sentence, to whoever sees those of others go first that came later.
+  const taken = '1 of 1 places taken, by holder of holder';
+  const why = [`next in line; ${taken}`, `1 ahead; ${taken}`];
+  const turns = [
+    `2 ahead, its turn comes in the next round; ${taken}`,
+    `3 ahead, its turn comes in 2 rounds; ${taken}`,
+  ];
+  expect(await rowsOf(db, `select why from signalbox_v1.line order by position`)).toEqual(
+    [...why, ...turns].map((sentence) => ({ why: sentence })),
+  );
+  const looks = await queue.lookAll(['a1', 'b1', 'a2', 'a3']);
+  expect(looks.map(({ body }) => body.why)).toEqual([...why, ...turns]);
 
   await decide(
     db,
@@ -52,6 +64,8 @@ test('line and runs say what decides where each stands: by priority, by head sta
     { claim_id: 'r1', ordered_by: 'rotation', counts_from: null, rounds_ahead: '0' },
     { claim_id: 'r2', ordered_by: 'rotation', counts_from: null, rounds_ahead: '1' },
   ]);
+  // Runs take turns apart from claims.
+  expect((await queue.look('r2')).body.why).toBe(`1 ahead, its turn comes in the next round; ${taken}`);
 });
 
 /** Rows of `waiting` read so far by this connection. */

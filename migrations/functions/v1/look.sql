@@ -66,7 +66,7 @@ begin
         'queue_depth', case (w.claim).kind when 'run' then (l.line).runs else (l.line).waiting end,
         'waiting_for', r.waiting_for, 'estimated_wait_ms', e.estimated_wait_ms,
         'why', signalbox.why(l.line, r.waiting_for, coalesce(p.place, 10001), l.held, l.blocked_by, e.estimated_wait_ms,
-          (w.claim).weight),
+          (w.claim).weight, o.rounds_ahead),
         'blocked_by', l.blocked_by,
         'earlier_grants', case when (w.claim).attempts > 0 or (w.claim).lapsed_offers > 0
           then signalbox.earlier_grants(w.queue, w.claim_id, (w.claim).enqueued_at) else '[]' end,
@@ -74,6 +74,8 @@ begin
     from wanted w join lines l on (l.line).queue = w.queue
     join signalbox.queues q on q.queue = w.queue
     left join places p on p.queue = w.queue and p.claim_id = w.claim_id
+    cross join lateral signalbox.standing(q, (l.line).order_base,
+      case (w.claim).kind when 'run' then (l.line).run_round else (l.line).claim_round end, (w.claim).place) o
     cross join lateral (
       select signalbox.waiting_for(l.line, coalesce(p.place, 10001), l.held, l.delayed, (w.claim).kind,
         (w.claim).kind = 'run'

@@ -113,7 +113,7 @@ begin
       signalbox.estimated_wait_ms(signalbox.lines, bigint, text, bigint, bigint[]),
       signalbox.other_queue(text, text),
       signalbox.standing(signalbox.queues, bigint, bigint, bigint),
-      signalbox.why(signalbox.lines, text, bigint, bigint, jsonb, bigint, integer),
+      signalbox.why(signalbox.lines, text, bigint, bigint, jsonb, bigint, integer, bigint),
       signalbox.failure_policy(integer, text),
       signalbox.settings_of(signalbox.lines, signalbox.queues),
       signalbox.own_settings(signalbox.lines, signalbox.queues) to signalbox_reader;

@@ -1,15 +1,17 @@
 -- Why a claim or run waits, as a sentence for whoever is woken at night: the words of waiting_for with their figures. For people:
--- programs read waiting_for.
+-- programs read waiting_for. p_rounds_ahead: of a queue in rotation, so that nobody wonders who goes before it and came later.
 create or replace function signalbox.why(
   p_line signalbox.lines, p_waiting_for text, p_position bigint, p_held bigint, p_blocked_by jsonb,
-  p_estimated_wait_ms bigint, p_weight integer default 1
+  p_estimated_wait_ms bigint, p_weight integer default 1, p_rounds_ahead bigint default null
 ) returns text
 language sql stable
 as $$
   select case p_waiting_for
       when 'no_free_slot' then format('next in line%s; %s',
         case when p_weight > 1 then format(' for %s places', least(p_weight, p_line.concurrency_limit)) else '' end, h.held)
-      when 'behind_others' then format('%s ahead; %s', p_position - 1, h.held)
+      when 'behind_others' then format('%s ahead%s; %s', p_position - 1, case
+          when p_rounds_ahead = 1 then ', its turn comes in the next round'
+          when p_rounds_ahead > 1 then format(', its turn comes in %s rounds', p_rounds_ahead) else '' end, h.held)
       when 'paused' then 'the queue is paused'
       when 'limit_zero' then 'the limit of the queue is 0'
       when 'lock_delay' then 'next in line; a place is empty for lock_delay_ms after its holder was lost'
