@@ -63,7 +63,7 @@ begin
           v_now + signalbox.ms(case when c.listens then c.ttl_ms else least(c.ttl_ms, 10000) end)),
         hold_until = c.hold_until, ended_at = null, end_state = null, end_reason = null, outcome = null,
         free_after = null, next_free = null, kind = 'claim', attempt = c.attempts + 1, place = c.place, rank = c.rank,
-        weight = 1, joint = null, wait_until = c.wait_until
+        weight = 1, asked = null, joint = null, wait_until = c.wait_until
       from (
         select y.*, coalesce((select h.listens_until > v_now from signalbox.heard h
             where h.queue = y.queue and h.claim_id = y.claim_id), false) as listens
