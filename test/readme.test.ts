@@ -153,6 +153,7 @@ describe('the commands of the README', () => {
     expect(output).toMatch(/"status":"acquired"\},"stacked_pull_requests":\[\{"number":17\}\],"fencing_token":\d+/);
     expect(output).toMatch(/^acme\/shop\/main +held +9c1f /m);
     expect(output).toContain('cleared acme/shop/main: 1 build');
+    expect(output).toMatch(/Acquired after .*\nThe lease is renewed .*\n(?:.*\n)*?Released: completed/);
     expect(output).toContain('"current":false');
     expect(output).toContain('nothing is pending');
     // Some thirty processes, one after another.

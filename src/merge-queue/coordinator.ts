@@ -159,7 +159,9 @@ export class MergeQueueCoordinator implements MergeQueues {
       Promise.all([readMergeQueueRow(db, id.name), readMergeRequests(db, [id.name], registeredMax)]),
     );
     if (row === undefined)
-      throw new SignalboxError('merge_queue_not_found', { detail: `There is no merge queue ${id.name}.` });
+      throw new SignalboxError('merge_queue_not_found', {
+        detail: `There is no merge queue ${id.owner}/${id.repo}/${id.baseRef}.`,
+      });
     return this.#detailOf(row, requests);
   }
 

@@ -39,6 +39,8 @@ describe('/v1/merge-queues/:owner/:repo/:base_ref', () => {
     const queue = aMergeQueue();
     const answer = await detailOf(queue);
     expect([answer.status, answer.body.code]).toEqual([404, 'merge_queue_not_found']);
+    // In the words of the path, not by the name it has in views.
+    expect(answer.text).toContain(`There is no merge queue ${queue}`);
     expect(answer.headers.get('content-type')).toBe('application/problem+json');
     expect((await client.show(queue)).status).toBe(200);
   });
