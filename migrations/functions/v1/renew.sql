@@ -98,9 +98,7 @@ begin
             where l.queue = x.queue and l.slot = x.slot and l.queue <> v_lease.queue;
         end if;
         if v_expired_at <= v_now then
-          perform signalbox.record_event('lease.renewed_late', v_item.queue, v_item.claim_id, jsonb_build_object(
-            'late_by_ms', signalbox.ms_until(v_now, v_expired_at), 'fencing_token', v_lease.fencing_token,
-            'slot', v_lease.slot));
+          perform signalbox.tell_late_renewal(v_lease, v_expired_at, v_now);
         end if;
         return next (v_item.item, 'renewed', v_item.queue, v_item.claim_id,
           case when p_brief then signalbox.renewed_body(v_lease.fencing_token, v_lease.slot, v_lease.release_requested,

@@ -90,17 +90,21 @@ test('a renewal past the expiry that nobody used succeeds, and is told as late',
   await using db = await freshDatabase();
   await makeQueues(db, ['q']);
   const q = onQueue(db, 'q');
-  const [token = 0] = await q.hold('a');
+  const { body } = await q.acquire('a', { labels: { tenant: 'acme' } });
+  const token = body.fencing_token;
   await moveClock(db, 5000);
   expect((await q.renew('a', token)).code).toBe('renewed');
-  const late = `select claim_id, data ->> 'late_by_ms' as late_by_ms from signalbox.events where type = 'lease.renewed_late'`;
+  const late = `select claim_id, data from signalbox.events where type = 'lease.renewed_late'`;
   expect(await rowsOf(db, late)).toEqual([]);
   await moveClock(db, 40_000);
   expect((await q.renew('a', token)).code).toBe('renewed');
-  const [told, ...others] = await rowsOf<{ claim_id: string; late_by_ms: string }>(db, late);
+  const [told, ...others] = await rowsOf<{ claim_id: string; data: { late_by_ms: number } }>(db, late);
   expect(others).toEqual([]);
-  expect(told?.claim_id).toBe('a');
-  expect(Number(told?.late_by_ms)).toBeGreaterThan(4000);
+  expect(told).toMatchObject({
+    claim_id: 'a',
+    data: { fencing_token: token, slot: 1, labels: { tenant: 'acme' } },
+  });
+  expect(told?.data.late_by_ms).toBeGreaterThan(4000);
 });
 
 test('no renewal goes past max_hold_ms, and afterwards the reason says so, whoever ends the lease', async () => {

@@ -76,10 +76,12 @@ begin
       signalbox.renewed_body(r.fencing_token, r.slot, r.release_requested, v_now, r.expires_at))::signalbox_v1.decision)
     into v_decisions from renewed r where not signalbox.is_elsewhere(r.joint, r.queue);
   if v_now >= any(v_untils) then
-    insert into signalbox.events (at, type, queue, claim_id, data)
-      select v_now, 'lease.renewed_late', d.queue, d.claim_id, jsonb_build_object('late_by_ms',
-        signalbox.ms_until(v_now, f.expired_at), 'fencing_token', d.body -> 'fencing_token', 'slot', d.body -> 'slot')
-      from (select distinct u.item, u.expired_at from unnest(v_items, v_untils) u(item, expired_at)) f join unnest(v_decisions) d on d.item = f.item
+    perform signalbox.tell_late_renewal(l.lease, f.expired_at, v_now)
+      from (select distinct u.item, u.expired_at from unnest(v_items, v_untils) u(item, expired_at)) f
+      join unnest(v_decisions) d on d.item = f.item
+      cross join lateral (
+        select l as lease from signalbox.leases l
+        where l.queue = d.queue and l.slot = (d.body -> 'slot')::integer limit 1) l
       where f.expired_at <= v_now;
   end if;
   return coalesce(v_decisions, '{}');
