@@ -12,6 +12,7 @@ import { failureKind } from '../store/failures.ts';
 import { heldClaim, refusal } from './answers.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { DecisionDesk } from './decision-desk.ts';
+import { giveBack } from './give-back.ts';
 import type { News } from './news.ts';
 import { hasHungUp } from './takes.ts';
 
@@ -56,7 +57,8 @@ export class Cleanings {
       given = await this.#cleanNow(queue, body, context);
     } while (given.length === 0 && (await this.#isCalled(seat, body, context)));
     if (hasHungUp(context)) {
-      await this.#giveBack(given, body.request_id);
+      // What cannot be given back is dirty again when its lease runs out.
+      await giveBack(this.#options, given, body.request_id);
       context.signal.throwIfAborted();
     }
     return {
@@ -94,24 +96,5 @@ export class Cleanings {
       if (end?.body?.['more'] === true) cleaners.call(queue);
       return decisions.filter(({ code }) => code === 'cleaning').map((decision) => ({ decision, sentAtMs }));
     }
-  }
-
-  /** The same request may be made again, and is a new one then. */
-  async #giveBack(given: readonly Given[], requestId: string | undefined): Promise<void> {
-    const { decisions, onError } = this.#options;
-    await Promise.all(
-      given.map(({ decision: { queue, claim_id: claimId, body } }) =>
-        decisions
-          .decide({
-            op: 'return',
-            queue,
-            claim_id: claimId ?? '',
-            fencing_token: Number(body?.['fencing_token']),
-            request_id: requestId,
-          })
-          // Then its lease runs out, and it is dirty again.
-          .catch(onError),
-      ),
-    );
   }
 }

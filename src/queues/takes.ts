@@ -13,6 +13,7 @@ import type { TakeItem, TakeSource } from '../store/takes.ts';
 import { heldClaim, refusal } from './answers.ts';
 import { databaseProblem } from './database-problem.ts';
 import type { DecisionDesk } from './decision-desk.ts';
+import { giveBack } from './give-back.ts';
 import type { Served, TakeDesk } from './take-desk.ts';
 
 export interface TakesOptions {
@@ -57,7 +58,10 @@ export class Takes {
       if (taken.length > 0 || !(await this.#isCalled(seat, body, context))) break;
     }
     if (hasHungUp(context)) {
-      await this.#giveBack(
+      // What went out with the answer to a repeat meanwhile stays where it is. What cannot be given back goes back by itself when
+      // its lease runs out, with one attempt less.
+      await giveBack(
+        this.#options,
         taken.filter(({ isRepeated }) => !isRepeated),
         body.request_id,
       );
@@ -139,28 +143,6 @@ export class Takes {
       if (failureKind(error) !== 'contended') throw databaseProblem(error);
     }
     return true;
-  }
-
-  /**
-   * The same request may be made again, and is a new one then. What went out with the answer to such a repeat meanwhile stays
-   * where it is.
-   */
-  async #giveBack(taken: readonly Taken[], requestId: string | undefined): Promise<void> {
-    const { decisions, onError } = this.#options;
-    await Promise.all(
-      taken.map(({ decision: { queue, claim_id: claimId, body } }) =>
-        decisions
-          .decide({
-            op: 'return',
-            queue,
-            claim_id: claimId ?? '',
-            fencing_token: Number(body?.['fencing_token']),
-            request_id: requestId,
-          })
-          // Then its lease runs out, and it goes back with one attempt less.
-          .catch(onError),
-      ),
-    );
   }
 }
 

@@ -37,43 +37,22 @@ export function sweepInbox(
   );
 }
 
-/** Claims and runs whose time has come, into their lines. */
-export function sweepDue(db: Database, term: Term, after: TimeCursor | undefined): Promise<RunSweepPage<TimeCursor>> {
-  return sweep(
-    db,
-    'select * from signalbox_v1.sweep_due($1, $2, $3, $4, $5, $6)',
-    [term.replicaId, term.epoch, ...place(after), rowsPerCall],
-    timeCursor,
-  );
+/** One page of a sweep in order of time. */
+type TimeSweep = (db: Database, term: Term, after: TimeCursor | undefined) => Promise<RunSweepPage<TimeCursor>>;
+
+function timeSweep(sql: string): TimeSweep {
+  return (db, { replicaId, epoch }, after) =>
+    sweep(db, sql, [replicaId, epoch, ...place(after), rowsPerCall], timeCursor);
 }
+
+/** Claims and runs whose time has come, into their lines. */
+export const sweepDue = timeSweep('select * from signalbox_v1.sweep_due($1, $2, $3, $4, $5, $6)');
 
 /** Runs that are older than they may be and that nobody holds. */
-export function sweepOverdue(
-  db: Database,
-  term: Term,
-  after: TimeCursor | undefined,
-): Promise<RunSweepPage<TimeCursor>> {
-  return sweep(
-    db,
-    'select * from signalbox_v1.sweep_overdue($1, $2, $3, $4, $5, $6)',
-    [term.replicaId, term.epoch, ...place(after), rowsPerCall],
-    timeCursor,
-  );
-}
+export const sweepOverdue = timeSweep('select * from signalbox_v1.sweep_overdue($1, $2, $3, $4, $5, $6)');
 
 /** Claims that waited for longer than their max_wait_ms. */
-export function sweepWaitTimeouts(
-  db: Database,
-  term: Term,
-  after: TimeCursor | undefined,
-): Promise<RunSweepPage<TimeCursor>> {
-  return sweep(
-    db,
-    'select * from signalbox_v1.sweep_wait_timeouts($1, $2, $3, $4, $5, $6)',
-    [term.replicaId, term.epoch, ...place(after), rowsPerCall],
-    timeCursor,
-  );
-}
+export const sweepWaitTimeouts = timeSweep('select * from signalbox_v1.sweep_wait_timeouts($1, $2, $3, $4, $5, $6)');
 
 /** Dead letters that block nobody and were left alone for `retentionMs`. */
 export function sweepDeadLetters(
