@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readMergeQueueFile } from '../src/config/merge-queue-file.ts';
 import { parseQueuesFile } from '../src/config/queues-file.ts';
 import { readSettings, settingNames } from '../src/config/settings.ts';
+import { WaitingFor } from '../src/protocol/claims.ts';
 import { errorCatalogue } from '../src/protocol/errors.ts';
 import { EventType } from '../src/protocol/events.ts';
 import { BackgroundProcess } from './support/background-process.ts';
@@ -63,6 +64,10 @@ function named(header: string): string[] {
 
 it('the table of events lists exactly those that there are', () => {
   expect(named('event').sort()).toEqual([...EventType.options].sort());
+});
+
+it('the table of what is waited for lists exactly the words that there are', () => {
+  expect(named('`waiting_for` value').sort()).toEqual([...WaitingFor.options].sort());
 });
 
 describe('the file of merge queues in the README', () => {
