@@ -33,6 +33,11 @@ interface Reader {
 }
 
 const pageSize = 1000;
+/**
+ * For so many looks readers are called for an event. One that reads right after the tail may see less than the tail has: when
+ * transactions of other databases come and go, the end of the feed moves back for a moment (see `feed_horizon`).
+ */
+const callsPerEvent = 3;
 
 /**
  * Looks for new events on behalf of all readers that wait on this replica, with one query a round however many they are, and
@@ -45,6 +50,8 @@ export class FeedTail implements Service {
   readonly #readers = new Set<Reader>();
   /** Undefined while nobody waits. */
   #cursor: EventCursor | undefined;
+  /** What came with the last looks, the newest first. */
+  #news: readonly (readonly EventRow[])[] = [];
 
   constructor(options: FeedTailOptions) {
     this.#options = options;
@@ -86,6 +93,7 @@ export class FeedTail implements Service {
     const { db } = this.#options;
     if (this.#readers.size === 0) {
       this.#cursor = undefined;
+      this.#news = [];
       return undefined;
     }
     if (this.#cursor === undefined) {
@@ -95,10 +103,12 @@ export class FeedTail implements Service {
       return undefined;
     }
     const rows = await readEvents(db, this.#cursor, { queue: undefined, prefix: '', limit: pageSize });
+    if (isAborted(signal)) return undefined;
     const last = rows.at(-1);
-    if (last === undefined || isAborted(signal)) return undefined;
-    this.#cursor = { xid: last.cursor_xid, id: last.cursor_id };
-    for (const { bell, interest } of this.#readers) if (rows.some((row) => concerns(row, interest))) bell.ring();
+    if (last !== undefined) this.#cursor = { xid: last.cursor_xid, id: last.cursor_id };
+    this.#news = [rows, ...this.#news].slice(0, callsPerEvent);
+    for (const { bell, interest } of this.#readers)
+      if (this.#news.some((some) => some.some((row) => concerns(row, interest)))) bell.ring();
     return rows.length === pageSize ? 'again' : undefined;
   }
 }

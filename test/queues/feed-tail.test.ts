@@ -15,6 +15,16 @@ class CountingDatabase extends Database {
   }
 }
 
+/** Its first three reads find nothing, as if somebody kept the end of the feed back. */
+class ShortSightedDatabase extends Database {
+  reads = 0;
+
+  override async query<Row>(...asked: Parameters<Database['query']>): Promise<readonly Row[]> {
+    const rows = await super.query<Row>(...asked);
+    return ++this.reads <= 3 ? [] : rows;
+  }
+}
+
 test('readers that wait ask the database no more often than one, and each is told of its own queue alone', async () => {
   await using database = await freshDatabase();
   await using db = new CountingDatabase({ url: database.url, connectTimeoutMs: 5000, statementTimeoutMs: 5000 });
@@ -57,4 +67,24 @@ test('a reader is told of what was committed between its read and its wait', asy
   const waitedFromMs = performance.now();
   await seat.wait({ timeoutMs: 10_000, signal });
   expect(performance.now() - waitedFromMs).toBeLessThan(9000);
+});
+
+test('a reader that sees less than the tail has seen for a moment is called again', async () => {
+  await using database = await freshDatabase();
+  const settings = { url: database.url, connectTimeoutMs: 5000, statementTimeoutMs: 5000 };
+  await using db = new Database(settings);
+  await using short = new ShortSightedDatabase(settings);
+  await using feedTail = new FeedTail({ db, onError: (error) => expect.fail(String(error)), everyMs: 20 });
+  const read = readFeed(
+    { db: short, clock: systemClock, feedTail },
+    { after: undefined, queue: undefined, prefix: '', limit: 10, waitMs: 30_000 },
+    { receivedAtMs: systemClock.monotonicMs(), signal: new AbortController().signal },
+  );
+  await until(() => short.reads === 1, { what: 'it has read' });
+  await feedTail.start();
+  await until(() => short.reads === 2, { what: 'it was called, for what came before the tail began' });
+  const waitedFromMs = performance.now();
+  await database.query(`select signalbox.record_event('claim.queued', 'x', 'a', '{}')`);
+  expect((await read).events.map(({ claim_id: id }) => id)).toEqual(['a']);
+  expect(performance.now() - waitedFromMs).toBeLessThan(20_000);
 });
