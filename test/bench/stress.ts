@@ -10,6 +10,10 @@ import { runLoad } from '../support/admission-load.ts';
 import { anId } from '../support/http-client.ts';
 import { startReplica } from '../support/replica.ts';
 
+if (process.argv.length > 2) {
+  process.stderr.write('npm run stress takes no arguments; STRESS_ATTEMPTS=1000 STRESS_LIMITS=1,5 make it smaller\n');
+  process.exit(2);
+}
 const attempts = Number(process.env['STRESS_ATTEMPTS'] ?? 100_000);
 const limits = (process.env['STRESS_LIMITS'] ?? '1,5,50').split(',').map(Number);
 const clients = 64;
