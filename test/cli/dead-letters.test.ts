@@ -1,26 +1,19 @@
 import { hostname, userInfo } from 'node:os';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
+import { oneReplica } from '../support/one-replica.ts';
 import { onRuns } from '../support/sql-runs.ts';
 import { makeQueues } from '../support/sql-verbs.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
-import { signalbox } from '../support/wrapper.ts';
+import type { TestApp } from '../support/test-app.ts';
+import { signalbox, signalboxRun } from '../support/wrapper.ts';
 
 let database: TestDatabase;
 let app: TestApp;
 /** Its runs a and b failed, c waits behind them. */
 let queue: string;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  app = await startTestApp(database);
-});
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ database, replica: app } = parts));
 beforeEach(async () => {
   queue = anId('team/q');
   await makeQueues(database, [queue], { on_failure: 'stop', concurrency_limit: 2 });
@@ -32,11 +25,7 @@ beforeEach(async () => {
   await q.enqueue('c');
 });
 
-async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-  await using command = await signalbox([...args, '--url', app.url]);
-  const { exitCode } = await command.ended;
-  return { exitCode, output: command.output };
-}
+const run = (...args: readonly string[]) => signalboxRun(...args, '--url', app.url);
 
 describe('signalbox dead-letters', () => {
   it('list shows one a line, with the first line of its error and nothing that moves the terminal', async () => {

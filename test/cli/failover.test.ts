@@ -1,27 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { describe, expect, it } from 'vitest';
+import type { TestDatabase } from '../support/database.ts';
 import { failOver } from '../support/failover.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp } from '../support/test-app.ts';
-import { signalbox } from '../support/wrapper.ts';
+import { oneReplica } from '../support/one-replica.ts';
+import type { TestApp } from '../support/test-app.ts';
+import { signalboxRun } from '../support/wrapper.ts';
 
 let database: TestDatabase;
 let app: TestApp;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  app = await startTestApp(database);
-});
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ database, replica: app } = parts), { isLed: true });
 
-async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-  await using command = await signalbox(['failover', ...args, '--url', app.url]);
-  const { exitCode } = await command.ended;
-  return { exitCode, output: command.output };
-}
+const run = (...args: readonly string[]) => signalboxRun('failover', ...args, '--url', app.url);
 
 describe('signalbox failover', () => {
   it('shows a failover; accepted by an operator the line goes on, and the feed says who did it', async () => {

@@ -1,36 +1,25 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Status } from '../../src/cli/status.ts';
 import { SignalboxClient } from '../../src/client/index.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
-import { signalbox } from '../support/wrapper.ts';
+import { oneReplica } from '../support/one-replica.ts';
+import type { TestApp } from '../support/test-app.ts';
+import { signalbox, signalboxRun } from '../support/wrapper.ts';
 
-let database: TestDatabase;
 let app: TestApp;
 let client: SignalboxClient;
 /** As the commands take it; its base ref has a slash. */
 let name: string;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  app = await startTestApp(database);
+oneReplica((parts) => {
+  ({ replica: app } = parts);
   client = new SignalboxClient({ url: app.url });
-});
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
   name = `acme/${anId('shop').replaceAll('/', '-')}/release/1.x`;
 });
 
-async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-  await using command = await signalbox([...args, '--url', app.url]);
-  const { exitCode } = await command.ended;
-  return { exitCode, output: command.output };
-}
+const run = (...args: readonly string[]) => signalboxRun(...args, '--url', app.url);
 
 function key() {
   const [owner = '', repo = '', ...base] = name.split('/');

@@ -1,30 +1,18 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, untilWaiting } from '../support/test-app.ts';
-import { signalbox } from '../support/wrapper.ts';
+import { oneReplica } from '../support/one-replica.ts';
+import { type TestApp, untilWaiting } from '../support/test-app.ts';
+import { signalbox, signalboxRun } from '../support/wrapper.ts';
 
-let database: TestDatabase;
 let app: TestApp;
 let queue: string;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  app = await startTestApp(database);
-});
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica((parts) => ({ replica: app } = parts), { isLed: true });
 beforeEach(() => {
   queue = anId('deploy/q');
 });
 
-async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-  await using command = await signalbox(['queue', ...args, '--url', app.url]);
-  const { exitCode } = await command.ended;
-  return { exitCode, output: command.output };
-}
+const run = (...args: readonly string[]) => signalboxRun('queue', ...args, '--url', app.url);
 
 describe('signalbox queue', () => {
   it('set makes and changes a queue, show tells where its settings come from, list has it', async () => {

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { SignalboxClient } from '../../src/client/index.ts';
 import type { ConfiguredWebhook } from '../../src/protocol/webhooks.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import type { TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
+import type { TestApp } from '../support/test-app.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
-import { signalbox } from '../support/wrapper.ts';
+import { signalboxRun } from '../support/wrapper.ts';
 
 let database: TestDatabase;
 let app: TestApp;
@@ -16,27 +17,21 @@ let client: SignalboxClient;
 let receiver: WebhookReceiver;
 let name: string;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  app = await startTestApp(database);
+oneReplica((parts) => {
+  ({ database, replica: app } = parts);
   client = new SignalboxClient({ url: app.url });
+});
+beforeAll(async () => {
   receiver = await WebhookReceiver.open();
 });
 afterAll(async () => {
   await receiver[Symbol.asyncDispose]();
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
   name = anId('hook');
 });
 
-async function run(...args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
-  await using command = await signalbox(['webhook', ...args, '--url', app.url]);
-  const { exitCode } = await command.ended;
-  return { exitCode, output: command.output };
-}
+const run = (...args: readonly string[]) => signalboxRun('webhook', ...args, '--url', app.url);
 
 async function stored(): Promise<string | undefined> {
   const { rows } = await database.query<{ secret: string }>('select secret from signalbox.webhooks where name = $1', [

@@ -1,24 +1,18 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { type MergeQueueKey, SignalboxClient } from '../../src/client/index.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
+import { startTestApp } from '../support/test-app.ts';
 import { aToken } from '../support/token-app.ts';
 
 let database: TestDatabase;
-let app: TestApp;
 let client: SignalboxClient;
 let key: MergeQueueKey;
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  app = await startTestApp(database);
-  client = new SignalboxClient({ url: app.url });
-});
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
+oneReplica((parts) => {
+  ({ database } = parts);
+  client = new SignalboxClient({ url: parts.replica.url });
 });
 beforeEach(() => {
   key = { owner: 'acme', repo: anId('shop').replaceAll('/', '-'), base_ref: 'release/1.x' };

@@ -1,24 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { SignalboxClient } from '../../src/client/index.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 
-let database: TestDatabase;
-let app: TestApp;
 let client: SignalboxClient;
 const by = { actor: 'me', reason: 'test' };
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  app = await startTestApp(database);
-  client = new SignalboxClient({ url: app.url });
-});
-
-afterAll(async () => {
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+oneReplica(
+  ({ replica }) => {
+    client = new SignalboxClient({ url: replica.url });
+  },
+  { isLed: true },
+);
 
 /** A queue that stops at failures, with `a` retried for an hour and `b` behind it. */
 async function aBlockedQueue(): Promise<string> {

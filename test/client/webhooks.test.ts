@@ -1,29 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { SignalboxClient } from '../../src/client/index.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { anId } from '../support/http-client.ts';
-import { startTestApp, type TestApp, withoutLeader } from '../support/test-app.ts';
+import { oneReplica } from '../support/one-replica.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 import { problem, ScriptedService } from './scripted-service.ts';
 
-let database: TestDatabase;
-let app: TestApp;
 let client: SignalboxClient;
 let receiver: WebhookReceiver;
 let name: string;
 
+oneReplica(({ replica }) => {
+  client = new SignalboxClient({ url: replica.url });
+});
 beforeAll(async () => {
-  database = await freshDatabase();
-  await withoutLeader(database);
-  app = await startTestApp(database);
-  client = new SignalboxClient({ url: app.url });
   receiver = await WebhookReceiver.open();
 });
 afterAll(async () => {
   await receiver[Symbol.asyncDispose]();
-  await app[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
   // It goes into a path.

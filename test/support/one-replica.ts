@@ -9,13 +9,16 @@ export interface OneReplica {
   readonly client: TestClient;
 }
 
-/** One replica on a database of its own, without a leader, for all tests of a file; handed over before the first of them. */
-export function oneReplica(handOver: (parts: OneReplica) => void): void {
+/**
+ * One replica on a database of its own for all tests of a file; handed over before the first of them. Nobody leads, unless
+ * `isLed`.
+ */
+export function oneReplica(handOver: (parts: OneReplica) => void, { isLed = false } = {}): void {
   let database: TestDatabase;
   let replica: TestApp;
   beforeAll(async () => {
     database = await freshDatabase();
-    await withoutLeader(database);
+    if (!isLed) await withoutLeader(database);
     replica = await startTestApp(database);
     handOver({ database, replica, client: replica.client });
   });

@@ -13,6 +13,15 @@ export function signalbox(
   return BackgroundProcess.node(program, args, { env: { SIGNALBOX_TOKEN: undefined, ...env } });
 }
 
+/** Runs `signalbox` with these arguments to its end. */
+export async function signalboxRun(
+  ...args: readonly string[]
+): Promise<{ readonly exitCode: number | null; readonly output: string }> {
+  await using command = await signalbox(args);
+  const { exitCode } = await command.ended;
+  return { exitCode, output: command.output };
+}
+
 /** Starts `signalbox run` around a shell script. */
 export function runScript(
   url: string,
