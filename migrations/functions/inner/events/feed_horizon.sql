@@ -2,7 +2,7 @@
 -- its snapshot that is the oldest transaction that runs, but a snapshot knows those of every database of the server. So
 -- where an event has been kept back for half a second, the running ones are looked at more closely: who holds a lock in
 -- another database has its connection there, and will never write here. Whoever shows none counts as one of ours. A standby
--- knows of no locks, and its snapshots do not list who runs.
+-- knows of no locks, and its snapshots do not list who runs. What is below it is whole for good; yet asked again it may be lower.
 create or replace function signalbox.feed_horizon() returns xid8
 language plpgsql stable
 as $$
