@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import type { TestDatabase } from '../support/database.ts';
 import { everySetting } from '../support/every-setting.ts';
 import { anId, held, type TestClient } from '../support/http-client.ts';
 import { lineUp, shapeOf, untilWaiting } from '../support/test-app.ts';
 import { oneReplica } from '../support/one-replica.ts';
 
+let database: TestDatabase;
 let client: TestClient;
-oneReplica((parts) => ({ client } = parts));
+oneReplica((parts) => ({ database, client } = parts));
 
 const defaults = {
   concurrency_limit: 1,
@@ -172,6 +174,21 @@ describe('PUT of a queue', () => {
 });
 
 describe('ETag and If-Match', () => {
+  it('a PUT that changes nothing keeps the version, and the feed does not tell of it', async () => {
+    const queue = anId('q');
+    const first = (await client.put(queue, { concurrency_limit: 3 })).headers.get('etag');
+    for (const same of [{}, { concurrency_limit: 3 }]) {
+      expect((await client.put(queue, same)).headers.get('etag')).toBe(first);
+      expect(await putIf(queue, first ?? '', same)).toMatchObject({ status: 200 });
+    }
+    // The default, but from now on the queue's own: a pattern would not change it any more.
+    expect((await client.put(queue, { max_runs: 10_000_000 })).headers.get('etag')).not.toBe(first);
+    const { rows } = await database.query(`select from signalbox.events where queue = $1 and type = 'queue.changed'`, [
+      queue,
+    ]);
+    expect(rows).toHaveLength(2);
+  });
+
   it('GET gives the ETag that PUT gave; grants do not change it, settings do', async () => {
     const queue = anId('q');
     const first = (await client.put(queue, {})).headers.get('etag');

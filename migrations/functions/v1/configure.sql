@@ -2,8 +2,8 @@
 -- queue's own from then on; its member `inherit` lists settings that are not any more, and become what the queue's pattern or
 -- else the default says. Live at once: a raised limit grants in the same commit (at most 100; call advance for more), a
 -- lowered one lets holders finish. Where default_ttl_ms and max_ttl_ms contradict each other, what a pattern says gives way.
--- p_if_version: the version the caller last saw, null = whatever it is. Codes: configured, version_mismatch,
--- invalid_settings, line_busy (deleted meanwhile: try again).
+-- p_if_version: the version the caller last saw, null = whatever it is. What changes nothing keeps the version, and the feed does
+-- not tell of it. Codes: configured, version_mismatch, invalid_settings, line_busy (deleted meanwhile: try again).
 create or replace function signalbox_v1.configure(
   p_queue text, p_settings jsonb, p_if_version bigint default null, p_actor text default null
 ) returns setof signalbox_v1.decision
@@ -18,9 +18,12 @@ declare
   v_own text[];
   v_pattern jsonb;
   v_settings jsonb;
+  v_is_known boolean := true;   -- before this call
+  v_version bigint;
 begin
   perform signalbox.require_read_committed();
   if p_if_version is null then
+    v_is_known := exists (select from signalbox.queues q where q.queue = p_queue);
     perform signalbox.lock_patterns(false);
     perform signalbox.make_queues(array[p_queue], false);
   end if;
@@ -58,10 +61,14 @@ begin
         v_settings -> 'max_ttl_ms')))::signalbox_v1.decision;
     return;
   end if;
-  perform signalbox.write_settings(p_queue, v_settings, v_own, false);
-  perform signalbox.record_event('queue.changed', p_queue, null,
-    jsonb_build_object('settings', p_settings, 'version', v_queue.version + 1, 'actor', p_actor));
-  return next (0, 'configured', p_queue, null,
-    jsonb_build_object('version', v_queue.version + 1))::signalbox_v1.decision;
+  v_version := v_queue.version;
+  if not v_is_known or v_queue.auto_created or v_settings <> signalbox.settings_of(v_line, v_queue)
+    or v_own is distinct from signalbox.own_settings(v_line, v_queue) then
+    v_version := v_version + 1;
+    perform signalbox.write_settings(p_queue, v_settings, v_own, false);
+    perform signalbox.record_event('queue.changed', p_queue, null,
+      jsonb_build_object('settings', p_settings, 'version', v_version, 'actor', p_actor));
+  end if;
+  return next (0, 'configured', p_queue, null, jsonb_build_object('version', v_version))::signalbox_v1.decision;
   return query select * from signalbox.advance_line(p_queue);
 end $$;
