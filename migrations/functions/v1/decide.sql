@@ -35,6 +35,7 @@ declare
   v_crowded text[];       -- queues of which more than one operation is still to be decided
   v_is_crowded boolean;   -- a queue is named more than once
   v_is_poll boolean;      -- an acquire may be about a claim that is known
+  v_is_waited_for boolean; -- and it waits
   v_has_acquires boolean;
   v_may_grant boolean;    -- there is a line in which nobody waits
   v_has_releases boolean;
@@ -46,21 +47,34 @@ declare
   v_queue text := null;
   v_line signalbox.lines;
   v_must_advance boolean := false;
+  v_varied text[];        -- queues with runs, with what is delayed, or with dead letters
+  v_memory_ms integer;    -- how long claims are remembered, at most
+  v_is_calm boolean;      -- there was no failover, or it was accepted
   v_failover_at timestamptz;
 begin
-  perform signalbox.require_read_committed();
-  v_failover_at := signalbox.failover_at();
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform signalbox.require_read_committed();
+  end if;
 
   v_operations := array(select o from jsonb_populate_recordset(null::signalbox.operation, p_items) o);
+  -- With the rest, so as not to be a statement of its own: whether the timeline of the database is the known one.
   select array_agg(distinct o.queue), count(distinct o.queue) < count(*),
       bool_or(o.op = 'acquire' and o.fresh is not true), bool_or(o.op = 'acquire'), bool_or(o.op = 'release'),
-      bool_or(o.op = 'enqueue')
-    into v_queues, v_is_crowded, v_is_poll, v_has_acquires, v_has_releases, v_has_enqueues
+      bool_or(o.op = 'enqueue'),
+      bool_or(o.op = 'acquire' and o.fresh is not true and (
+        select 1 from signalbox.waiting w where w.claim_id = o.claim_id and w.queue = o.queue limit 1) is not null),
+      (select t.changed_at is null or t.accepted_at is not null from signalbox.timeline t
+       where t.id = 1 and t.timeline = signalbox.current_timeline())
+    into v_queues, v_is_crowded, v_is_poll, v_has_acquires, v_has_releases, v_has_enqueues, v_is_waited_for,
+      v_is_calm
     from unnest(v_operations) o;
+  if v_is_calm is not true then
+    v_failover_at := signalbox.failover_at();
+  end if;
 
   -- A poll of a waiting claim is heard and answered without the line's lock, unless its line could move. (Not where
   -- lines are waited for: a heard row locked before a line is the wrong order.)
-  if v_is_poll and not p_wait then
+  if v_is_waited_for and not p_wait then
     for v_decision in select * from signalbox.hear_waiting(v_operations) loop
       v_answered := v_answered || v_decision.item;
       return next v_decision;
@@ -83,10 +97,14 @@ begin
   select coalesce(array_agg(n.queue), '{}'),
       coalesce(array_agg(n.queue) filter (
         where n.waiting > 0 or n.runs > 0 or n.next_due_at <= signalbox.clock()), '{}'),
-      coalesce(array_agg(n.queue) filter (where n.wide or n.paused or n.rotates or n.cleanup or n.closed), '{}'), bool_or(n.waiting = 0)
-    into v_locked, v_movable, v_apart, v_may_grant
+      coalesce(array_agg(n.queue) filter (where n.wide or n.paused or n.rotates or n.cleanup or n.closed), '{}'),
+      bool_or(n.waiting = 0),
+      coalesce(array_agg(n.queue) filter (where v_is_poll and n.runs + n.delayed + n.dead > 0), '{}'),
+      (select max(q.claim_memory_ms) from signalbox.queues q where v_is_poll and q.queue = any(v_queues))
+    into v_locked, v_movable, v_apart, v_may_grant, v_varied, v_memory_ms
     from (
-      select n.queue, n.wide, n.paused, n.rotates, n.cleanup, n.closed, n.waiting, n.runs, n.next_due_at
+      select n.queue, n.wide, n.paused, n.rotates, n.cleanup, n.closed, n.waiting, n.runs, n.delayed, n.dead,
+        n.next_due_at
       from signalbox.lines n where n.queue = any(v_queues)
       order by n.queue for no key update of n skip locked) n;
   if v_failover_at > signalbox.clock() - interval '1 day' then
@@ -126,7 +144,7 @@ begin
     end if;
   end if;
   if v_is_poll then
-    v_known := signalbox.known_claims(v_operations);
+    v_known := signalbox.known_claims(v_operations, v_varied, v_memory_ms);
   end if;
   if v_has_acquires and v_may_grant then
     v_crowded := case when v_is_crowded then array(
