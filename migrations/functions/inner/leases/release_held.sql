@@ -34,7 +34,8 @@ begin
         typical_hold_ms = signalbox.typical_hold_ms(l.typical_hold_ms, l.acquired_at, v_now)
       from found f
       where l.ctid = f.place and l.claim_id = f.claim_id and l.fencing_token = f.fencing_token and l.state = 'held'
-      returning f.item, f.error, l.*),
+      returning f.item, f.error, l.queue, l.claim_id, l.holder, l.outcome, l.slot, l.fencing_token, l.priority, l.mode,
+        l.labels, l.metadata, l.enqueued_at, l.acquired_at, l.expires_at, l.kind, l.attempt),
   past as (
     insert into signalbox.history (queue, claim_id, holder, state, reason, outcome, final, slot, fencing_token, priority,
         mode, labels, metadata, enqueued_at, acquired_at, expires_at, ended_at, kind, attempt, error)

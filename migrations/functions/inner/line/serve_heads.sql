@@ -35,7 +35,7 @@ begin
     where s.taken < n.concurrency_limit and not s.needs_care and s.free_places is not null
       and (select 1 from signalbox.loose_ends e where e.queue = x.queue limit 1) is null),
   head as materialized (
-    select r.line_place, r.max_hold_ms, r.free_places[w.nth] as slot_place, r.token + w.nth - 1 as token, w.place as claim_place
+    select r.line_place, r.movable, r.max_hold_ms, r.free_places[w.nth] as slot_place, r.token + w.nth - 1 as token, w.place as claim_place
     from room r
     cross join lateral (
       select w.ctid as place, row_number() over (order by w.place, w.seq, w.rank) as nth
@@ -51,8 +51,11 @@ begin
         select g.ctid from signalbox.heard g where g.queue = c.queue and g.claim_id = c.claim_id
         for update skip locked) o))),
   counted as (
-    update signalbox.lines n set waiting = n.waiting - c.served
-      from (select h.line_place, count(*) as served from head h group by h.line_place) c where n.ctid = c.line_place),
+    update signalbox.lines n set waiting = n.waiting - c.heads
+      from (
+        select h.line_place, count(*)::integer as heads, min(h.movable) as movable from head h group by h.line_place) c
+      where n.ctid = c.line_place
+      returning n.queue, c.heads, c.heads = c.movable as is_served),
   granted as (
     update signalbox.leases l set
         state = 'held', claim_id = c.claim_id, holder = c.holder, fencing_token = c.token, ttl_ms = c.ttl_ms,
@@ -77,9 +80,8 @@ begin
       from granted g)
   select (select array_agg((null, 'held', g.queue, g.claim_id, signalbox.lease_body(g.lease))::signalbox_v1.decision)
       from granted g),
-    (select count(*) from head),
-    array(select r.queue from room r where r.movable = (select count(*) from head h where h.line_place = r.line_place))
-    into decisions, v_heads, served;
+    coalesce(sum(c.heads), 0), coalesce(array_agg(c.queue) filter (where c.is_served), '{}')
+    into decisions, v_heads, served from counted c;
   decisions := coalesce(decisions, '{}');
   if cardinality(decisions) < v_heads then
     raise exception 'signalbox: a slot of % is not free', p_queues using errcode = 'SB002';
