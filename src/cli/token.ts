@@ -70,14 +70,16 @@ async function createCommand(environment: Environment, options: CreateOptions): 
 }
 
 async function listCommand(environment: Environment, asJson: boolean): Promise<number> {
-  const tokens = await withDatabase(environment, listTokens);
+  const tokens = await withDatabase(environment, listTokens, { onlyExisting: true });
   if (asJson) console.log(JSON.stringify(tokens, undefined, 2));
   else for (const line of tokenTable(tokens)) console.log(line);
   return exitCode.ok;
 }
 
 async function revokeCommand(environment: Environment, tokenId: string): Promise<number> {
-  const revocation = await withDatabase(environment, (db) => revokeToken(db, tokenId, whoRuns()));
+  const revocation = await withDatabase(environment, (db) => revokeToken(db, tokenId, whoRuns()), {
+    onlyExisting: true,
+  });
   switch (revocation) {
     case 'revoked':
       console.error(`token ${tokenId} is revoked`);
@@ -101,11 +103,16 @@ const notMigrated = new Set(['3F000', '42P01', '42883']);
 async function withDatabase<T>(
   environment: Environment,
   work: (db: Database, url: string, settings: Settings) => Promise<T>,
+  { onlyExisting = false } = {},
 ): Promise<T> {
   const settings = readSettings(environment);
   const embedded =
     settings.databaseDirectUrl === undefined
-      ? await openEmbeddedServer({ dataDir: settings.dataDir, log: (message) => console.error(message) })
+      ? await openEmbeddedServer({
+          dataDir: settings.dataDir,
+          onlyExisting,
+          log: (message) => console.error(message),
+        })
       : undefined;
   try {
     const url = embedded?.url ?? settings.databaseDirectUrl ?? '';

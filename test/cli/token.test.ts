@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -127,6 +127,20 @@ describe('signalbox token create', () => {
 });
 
 describe('signalbox token list and revoke', () => {
+  it.each([['list'], ['revoke', 'aaaaaaaaaaaa']])('%s where no server was ever started makes none', async (...args) => {
+    const elsewhere = await mkdtemp(join(tmpdir(), 'signalbox-token-'));
+    try {
+      const refused = await signalbox(['token', ...args], { SIGNALBOX_DATA_DIR: join(elsewhere, 'none') });
+      expect(refused).toMatchObject({ code: 1, stdout: '' });
+      expect(refused.stderr).toMatch(
+        /^signalbox: there is no database in .*none\. Run this in the folder of the replica/m,
+      );
+      expect(await readdir(elsewhere)).toEqual([]);
+    } finally {
+      await rm(elsewhere, { recursive: true, force: true });
+    }
+  });
+
   it('list shows every token and no secret; revoke ends one, again is fine, an unknown id is exit code 1', async () => {
     const made = (await token('create', '--name', 'to be revoked', '--scope', 'read')).stdout.trim();
     const tokenId = made.slice(4, 16);

@@ -1,5 +1,5 @@
-import { appendFile, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { type Access, userName } from './access.ts';
 import type { Binaries } from './binaries.ts';
 import { runCommand } from './command.ts';
@@ -16,6 +16,16 @@ export async function clusterVersion({ pgdata }: DataDir): Promise<number | null
   const names = await readdir(pgdata).catch(() => []);
   if (names.length === 0) return null;
   throw new EmbeddedServerError('data_dir_invalid', `${pgdata} has files in it but no PG_VERSION: it is not a cluster`);
+}
+
+/** Throws `data_dir_missing` if no cluster was ever made in this data directory. Makes nothing. */
+export async function requireCluster(path: string): Promise<void> {
+  const dataDir = resolve(path);
+  if (await stat(join(dataDir, 'postgres', 'PG_VERSION')).catch(() => undefined)) return;
+  throw new EmbeddedServerError(
+    'data_dir_missing',
+    `there is no database in ${dataDir}. Run this in the folder of the replica, or set SIGNALBOX_DATA_DIR or DATABASE_URL.`,
+  );
 }
 
 /**

@@ -2,6 +2,7 @@ export type EmbeddedServerErrorCode =
   | 'platform_unsupported'
   | 'binaries_unusable'
   | 'system_user_missing'
+  | 'data_dir_missing'
   | 'data_dir_unreachable'
   | 'data_dir_invalid'
   | 'data_dir_version'

@@ -7,7 +7,7 @@
  */
 import { databaseUrl, newAccess, readAccess, writeAccess } from './access.ts';
 import { type Binaries, locateEmbeddedBinaries, usableBinaries } from './binaries.ts';
-import { clusterVersion, createCluster } from './cluster.ts';
+import { clusterVersion, createCluster, requireCluster } from './cluster.ts';
 import { checkReachable, prepareDataDir } from './data-dir.ts';
 import { withDataDirLock } from './data-dir-lock.ts';
 import { deadlineIn } from './deadline.ts';
@@ -28,8 +28,10 @@ export interface EmbeddedServer {
 }
 
 export interface EmbeddedServerOptions {
-  /** Made if it does not exist. */
+  /** Made if it does not exist, unless `onlyExisting`. */
   readonly dataDir: string;
+  /** Throws `data_dir_missing` where there is no server yet, and makes nothing. */
+  readonly onlyExisting?: boolean;
   readonly log: (message: string) => void;
   /** Lines of postgresql.conf. They count when this call starts the server, not when it joins. */
   readonly postgresSettings?: Readonly<Record<string, string>>;
@@ -45,6 +47,7 @@ export async function openEmbeddedServer(options: EmbeddedServerOptions): Promis
 
 /** The same with programs from elsewhere; the tests run PostgreSQL of the system's package this way. */
 export async function openServer(programs: Binaries, options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+  if (options.onlyExisting === true) await requireCluster(options.dataDir);
   const dataDir = await prepareDataDir(options.dataDir);
   const deadline = deadlineIn(openTimeoutMs);
   return withDataDirLock(dataDir, deadline, async () => {
