@@ -171,6 +171,13 @@ describe('PUT of a queue', () => {
     }
     expect((await client.queue(queue)).body).toEqual(before);
   });
+
+  it('where they contradict each other, a queue that was not there is not made', async () => {
+    const queue = anId('q');
+    const refused = await client.put(queue, { default_ttl_ms: 300_001 });
+    expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_settings' } });
+    expect(await client.queue(queue)).toMatchObject({ status: 404, body: { code: 'queue_not_found' } });
+  });
 });
 
 describe('ETag and If-Match', () => {

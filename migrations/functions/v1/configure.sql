@@ -56,6 +56,11 @@ begin
     select k.name from jsonb_object_keys(signalbox.default_settings()) k(name)
     where k.name = any(v_own) or not v_pattern ? k.name));
   if (v_settings -> 'default_ttl_ms')::bigint > (v_settings -> 'max_ttl_ms')::bigint then
+    -- What is refused makes no queue either.
+    if not v_is_known and exists (
+      select from signalbox.queues q where q.queue = p_queue and q.xmin = pg_current_xact_id()::xid) then
+      perform signalbox.remove_queue(p_queue);
+    end if;
     return next (0, 'invalid_settings', p_queue, null, jsonb_build_object('detail',
       format('default_ttl_ms %s is longer than max_ttl_ms %s', v_settings -> 'default_ttl_ms',
         v_settings -> 'max_ttl_ms')))::signalbox_v1.decision;
