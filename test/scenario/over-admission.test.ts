@@ -6,7 +6,7 @@ import { anId } from '../support/http-client.ts';
 import { startReplica } from '../support/replica.ts';
 
 const env = { LOG_LEVEL: 'warn' };
-const attempts = inject('isRepeat') ? 3000 : 10_000;
+const attempts = inject('isRepeat') ? 1500 : 10_000;
 
 test.each([1, 5, 50])(
   `${attempts} attempts of 64 clients through two replicas never hold more than limit %i`,
