@@ -34,8 +34,8 @@ alter table signalbox.lines
   add column several integer not null default 0,
   add constraint lines_several_not_negative check (several >= 0) not valid;
 
--- weight: how many places it takes. asked: for how many it asked, where the limit gave it fewer. joint: the queues of a claim that holds places in several. wait_until: it ends when it
--- still waits then.
+-- weight: how many places it takes. asked: for how many it asked, where the limit gave it fewer. joint: the queues of a claim
+-- that holds places in several. wait_until: it ends when it still waits then.
 alter table signalbox.leases
   add column place bigint not null default 0,
   add column rank bigint not null default 0,

@@ -148,18 +148,21 @@ export function assembleReplica({ settings, replicaId, log, url, directUrl, queu
     url: () => settings.publicUrl ?? door.url,
     onEvent: observer.onLeadership,
   });
-  const keeper = queuesFile && [
-    new QueuesFileKeeper({
-      file: queuesFile,
-      target: replicaTarget({
-        queues: queues.coordinator,
-        patterns: queues.patterns,
-        mergeQueues: mergeQueues.coordinator,
-        actor: 'file',
-      }),
-      onEvent: queuesFileLog(log),
-    }),
-  ];
+  const keepers =
+    queuesFile === undefined
+      ? []
+      : [
+          new QueuesFileKeeper({
+            file: queuesFile,
+            target: replicaTarget({
+              queues: queues.coordinator,
+              patterns: queues.patterns,
+              mergeQueues: mergeQueues.coordinator,
+              actor: 'file',
+            }),
+            onEvent: queuesFileLog(log),
+          }),
+        ];
 
   return {
     get url() {
@@ -177,7 +180,7 @@ export function assembleReplica({ settings, replicaId, log, url, directUrl, queu
       mergeQueues.watch,
       queues.feedTail,
       failoverWatch,
-      ...(keeper ?? []),
+      ...keepers,
       together(elector, door, register),
     ],
   };

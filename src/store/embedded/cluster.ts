@@ -1,9 +1,9 @@
-import { appendFile, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Access, userName } from './access.ts';
 import type { Binaries } from './binaries.ts';
 import { runCommand } from './command.ts';
-import { type DataDir, draftPrefix } from './data-dir.ts';
+import { type DataDir, dataDirAt, draftPrefix } from './data-dir.ts';
 import { EmbeddedServerError } from './errors.ts';
 import type { ServerOwner } from './server-owner.ts';
 
@@ -20,11 +20,11 @@ export async function clusterVersion({ pgdata }: DataDir): Promise<number | null
 
 /** Throws `data_dir_missing` if no cluster was ever made in this data directory. Makes nothing. */
 export async function requireCluster(path: string): Promise<void> {
-  const dataDir = resolve(path);
-  if (await stat(join(dataDir, 'postgres', 'PG_VERSION')).catch(() => undefined)) return;
+  const dataDir = dataDirAt(resolve(path));
+  if ((await clusterVersion(dataDir)) !== null) return;
   throw new EmbeddedServerError(
     'data_dir_missing',
-    `there is no database in ${dataDir}. Run this in the folder of the replica, or set SIGNALBOX_DATA_DIR or DATABASE_URL.`,
+    `there is no database in ${dataDir.path}. Run this in the folder of the replica, or set SIGNALBOX_DATA_DIR or DATABASE_URL.`,
   );
 }
 

@@ -35,14 +35,18 @@ export async function prepareDataDir(path: string): Promise<DataDir> {
     // A directory with anything else in it is somebody's; its mode is not ours to change.
     if (uid === 0 && names.every((name) => ourNames.test(name))) await letThrough(wanted);
   }
-  const real = await realpath(wanted);
+  return dataDirAt(await realpath(wanted));
+}
+
+/** What lies where in a data directory, whether it is there or not. */
+export function dataDirAt(path: string): DataDir {
   return {
-    path: real,
-    pgdata: join(real, 'postgres'),
-    logFile: join(real, 'postgres.log'),
-    accessFile: join(real, 'access.json'),
-    lockFile: join(real, 'lock'),
-    membersDir: join(real, 'members'),
+    path,
+    pgdata: join(path, 'postgres'),
+    logFile: join(path, 'postgres.log'),
+    accessFile: join(path, 'access.json'),
+    lockFile: join(path, 'lock'),
+    membersDir: join(path, 'members'),
   };
 }
 
